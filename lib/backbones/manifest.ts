@@ -1,0 +1,51 @@
+import { z } from "zod";
+
+/** A place in a backbone where features may be taken. */
+const tapSchema = z.strictObject({
+  /** The field's name: `conv1`, `res4`, `block10`, `features`. */
+  name: z.string().min(1),
+  /** Node of the GraphModel. */
+  node: z.string().min(1),
+  /**
+   * - `map`: a feature map; shape [height, width, channels] (NHWC without N)
+   * - `tokens`: shape [tokens, channels]
+   * - `vector`: shape [channels]
+   */
+  kind: z.enum(["map", "tokens", "vector"]),
+  shape: z.array(z.number().int().positive()).min(1).max(3),
+  /** How it is pooled where the user does not say: see `pooling.ts`. */
+  pooling: z.string(),
+});
+
+/** `backbone.json`: all that is known of a converted backbone. The format is in docs/file-formats.md. */
+export const manifestSchema = z.strictObject({
+  format: z.literal(1),
+  /** Who trained it and how, e.g. `mocov2`. With `arch` it names the backbone in folders and tables. */
+  title: z.string().min(1),
+  /** Architecture, e.g. `resnet50`. */
+  arch: z.string().min(1),
+  input: z.strictObject({
+    /** Placeholder of the GraphModel; takes [batch, height, width, 3] float32. */
+    node: z.string().min(1),
+    height: z.number().int().positive(),
+    width: z.number().int().positive(),
+    /** Whether the graph takes a batch of any size; 1 where it was written for single images. */
+    batch: z.union([z.literal("any"), z.number().int().positive()]).default("any"),
+  }),
+  /** What is done to an image before it enters, in the language of `lib/images/transform.ts`. */
+  transform: z.string().min(1),
+  taps: z.array(tapSchema).min(1),
+  source: z.strictObject({
+    /** File, package or URL that the weights came from. */
+    checkpoint: z.string(),
+    sha256: z.string().optional(),
+    licence: z.string().optional(),
+  }),
+  precision: z.enum(["float32", "float16", "quantized"]),
+  /** Trainable numbers in the backbone (batch norm folded in or not), and multiply-adds × 2 for one image. */
+  parameters: z.number().int().nonnegative().optional(),
+  flops: z.number().nonnegative().optional(),
+});
+
+export type BackboneManifest = z.infer<typeof manifestSchema>;
+export type Tap = z.infer<typeof tapSchema>;
