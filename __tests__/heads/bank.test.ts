@@ -1,0 +1,220 @@
+import * as tf from "@tensorflow/tfjs";
+
+import type { BankState, HeadBank, HeadBankOptions } from "../../lib/heads/bank.js";
+import { createHeadBank } from "../../lib/heads/bank.js";
+import type { HeadKind, HeadSpec, HeadWeights } from "../../lib/heads/head.js";
+import { foldedHead, initialWeights } from "../../lib/heads/head.js";
+import type { Schedule } from "../../lib/optim/schedule.js";
+import { learningRateFactor } from "../../lib/optim/schedule.js";
+import { describeOnBackends } from "../backends.js";
+import { golden } from "../golden.js";
+
+interface Training {
+  shape: number[];
+  classes: number;
+  features: number[];
+  labels: number[];
+  order: number[][];
+  initial: { weight: number[]; bias: number[] };
+  cases: {
+    kind: HeadKind;
+    lr: number;
+    weightDecay: number;
+    momentum: number;
+    nesterov: boolean;
+    regularizeBias: boolean;
+    schedule: "multistep" | "cosine";
+    weight: number[];
+    bias: number[];
+    logits: number[];
+    batchNorm?: Record<"gamma" | "beta" | "mean" | "variance", number[]>;
+  }[];
+}
+
+const made = golden<Training>("heads/training.json");
+const width = made.shape.reduce((a, b) => a * b);
+const start = (head: HeadSpec): HeadWeights => ({
+  ...initialWeights(head, made.classes, 0),
+  weight: Float32Array.from(made.initial.weight),
+  bias: Float32Array.from(made.initial.bias),
+});
+const rowsOf = (rows: number[]) =>
+  tf.tensor2d(
+    rows.flatMap((row) => made.features.slice(row * width, (row + 1) * width)),
+    [rows.length, width],
+  );
+
+/** Trains on the golden batches, as PyTorch did. */
+function train(bank: HeadBank, schedule: "multistep" | "cosine", from = 0, to = made.order.length): void {
+  const shape: Schedule =
+    schedule === "cosine" ? { kind: "cosine", per: "epoch" } : { kind: "multistep", milestones: [40, 70], gamma: 0.1 };
+  for (let step = from; step < to; step++) {
+    const x = rowsOf(made.order[step]!);
+    const factor = learningRateFactor(shape, { epoch: step, epochs: 100, step: 0, stepsPerEpoch: 1 });
+    bank.step({ map: x }, Int32Array.from(made.order[step]!.map((row) => made.labels[row]!)), factor);
+    x.dispose();
+  }
+}
+
+function bankOf(options: Partial<HeadBankOptions>): HeadBank {
+  return createHeadBank({
+    heads: [{ layer: "map", shape: made.shape, kind: "fc" }],
+    trials: [{ lr: 0.1, weightDecay: 1e-3 }],
+    classes: made.classes,
+    sgd: { momentum: 0.9, nesterov: true },
+    regularizeBias: true,
+    initial: start,
+    ...options,
+  });
+}
+
+function expectClose(actual: ArrayLike<number>, wanted: ArrayLike<number>, tolerance: number): void {
+  expect(actual.length).toBe(wanted.length);
+  const worst = Math.max(...Array.from(wanted, (value, i) => Math.abs(value - actual[i]!)));
+  expect(worst).toBeLessThan(tolerance);
+}
+
+describeOnBackends("head bank", () => {
+  const kinds: HeadKind[] = ["fc", "bn_fc"];
+  const settings = [
+    { nesterov: true, regularizeBias: true, schedule: "multistep" as const },
+    { nesterov: false, regularizeBias: false, schedule: "cosine" as const },
+  ];
+
+  for (const setting of settings) {
+    test(`equals PyTorch after 100 steps, ${setting.schedule}, Nesterov ${setting.nesterov}`, async () => {
+      const cases = made.cases.filter((one) => one.schedule === setting.schedule);
+      const trials = cases.filter(({ kind }) => kind === "fc").map(({ lr, weightDecay }) => ({ lr, weightDecay }));
+      const bank = bankOf({
+        heads: kinds.map((kind) => ({ layer: "map", shape: made.shape, kind })),
+        trials,
+        sgd: { momentum: 0.9, nesterov: setting.nesterov },
+        regularizeBias: setting.regularizeBias,
+      });
+      train(bank, setting.schedule);
+      const x = rowsOf([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+      const logits = await bank.logits({ map: x });
+      for (const [h, kind] of kinds.entries()) {
+        for (const [t, trial] of trials.entries()) {
+          const wanted = cases.find((one) => one.kind === kind && one.lr === trial.lr)!;
+          const weights = await bank.weights(h, t);
+          expectClose(weights.weight, wanted.weight, 1e-4);
+          expectClose(weights.bias, wanted.bias, 1e-4);
+          expectClose(logits[h]![t]!, wanted.logits, 1e-4);
+          for (const key of ["gamma", "beta", "mean", "variance"] as const) {
+            if (wanted.batchNorm) expectClose(weights.batchNorm![key], wanted.batchNorm[key], 1e-4);
+          }
+        }
+      }
+      x.dispose();
+      bank.dispose();
+    });
+  }
+
+  test("a trial in a bank, alone, or in another block comes out the same", async () => {
+    const trials = [0.3, 0.1, 0.03, 0.01, 0.003].map((lr) => ({ lr, weightDecay: lr / 50 }));
+    const heads = kinds.map((kind) => ({ layer: "map", shape: made.shape, kind }));
+    const together = bankOf({ heads, trials });
+    const inPieces = bankOf({ heads, trials, blockBytes: 2 * 4 * width * made.classes });
+    const alone = bankOf({ heads, trials: [trials[3]!] });
+    for (const bank of [together, inPieces, alone]) train(bank, "multistep");
+    for (const h of [0, 1]) {
+      const wanted = (await alone.weights(h, 0)).weight;
+      expectClose((await together.weights(h, 3)).weight, wanted, 1e-5);
+      expectClose((await inPieces.weights(h, 3)).weight, wanted, 1e-5);
+    }
+    [together, inPieces, alone].forEach((bank) => bank.dispose());
+  });
+
+  test("a trial that diverges is frozen and marked, and the others do not notice", async () => {
+    const heads = kinds.map((kind) => ({ layer: "map", shape: made.shape, kind }));
+    const bank = bankOf({
+      heads,
+      trials: [
+        { lr: 0.01, weightDecay: 0 },
+        { lr: 1e30, weightDecay: 1 },
+      ],
+    });
+    const alone = bankOf({ heads, trials: [{ lr: 0.01, weightDecay: 0 }] });
+    train(bank, "multistep", 0, 20);
+    train(alone, "multistep", 0, 20);
+    expect(await bank.freezeDiverged()).toEqual([
+      { head: 0, trial: 1 },
+      { head: 1, trial: 1 },
+    ]);
+    expect(await bank.freezeDiverged()).toEqual([]);
+    expect(bank.diverged).toEqual([
+      [false, true],
+      [false, true],
+    ]);
+    expect((await bank.weights(0, 1)).weight.every((w) => w === 0)).toBe(true);
+    for (const h of [0, 1]) expectClose((await bank.weights(h, 0)).weight, (await alone.weights(h, 0)).weight, 1e-6);
+    bank.dispose();
+    alone.dispose();
+  });
+
+  test("goes on from a saved state as if it had not stopped, to the bit", async () => {
+    const heads = kinds.map((kind) => ({ layer: "map", shape: made.shape, kind }));
+    const whole = bankOf({ heads });
+    train(whole, "cosine", 0, 60);
+    const first = bankOf({ heads });
+    train(first, "cosine", 0, 31);
+    const saved = JSON.parse(
+      JSON.stringify(await first.state(), (_, v: unknown) => (v instanceof Float32Array ? [...v] : v)),
+    ) as BankState;
+    const second = bankOf({ heads });
+    second.restore(saved);
+    train(second, "cosine", 31, 60);
+    for (const h of [0, 1]) expect(await second.weights(h, 0)).toEqual(await whole.weights(h, 0));
+    [whole, first, second].forEach((bank) => bank.dispose());
+  });
+
+  test("folding batch norm into the matrix changes no score", async () => {
+    const bank = bankOf({ heads: [{ layer: "map", shape: made.shape, kind: "bn_fc" }] });
+    train(bank, "multistep", 0, 30);
+    const x = rowsOf([3, 50, 90]);
+    const folded = foldedHead(await bank.weights(0, 0));
+    const byHand = tf.tidy(() => x.matMul(tf.tensor2d(folded.weight, [width, made.classes])).add(folded.bias));
+    expectClose((await bank.logits({ map: x }))[0]![0]!, await byHand.data(), 1e-5);
+    tf.dispose([x, byHand]);
+    bank.dispose();
+  });
+
+  test("leaves no tensor behind", async () => {
+    const before = tf.memory().numTensors;
+    const bank = bankOf({ heads: kinds.map((kind) => ({ layer: "map", shape: made.shape, kind })) });
+    train(bank, "cosine", 0, 3);
+    const held = tf.memory().numTensors;
+    train(bank, "cosine", 3, 8);
+    const x = rowsOf([0, 1]);
+    await bank.logits({ map: x });
+    await bank.losses({ map: x }, new Int32Array(2));
+    await bank.freezeDiverged();
+    bank.restore(await bank.state());
+    train(bank, "cosine", 8, 9);
+    x.dispose();
+    expect(tf.memory().numTensors).toBe(held);
+    bank.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+  });
+});
+
+describe("heads", () => {
+  test("start as PyTorch's Linear does: uniform within 1/√width, equal for equal shapes under one seed", () => {
+    const { weight, bias } = initialWeights({ layer: "a", shape: [100], kind: "fc" }, 50, 1);
+    expect(Math.max(...weight, ...bias)).toBeLessThan(0.1);
+    expect(Math.min(...weight)).toBeLessThan(-0.099);
+    const mean = weight.reduce((a, b) => a + b) / weight.length;
+    expect(Math.abs(mean)).toBeLessThan(0.003);
+    expect(initialWeights({ layer: "b", shape: [25, 2, 2], kind: "fc" }, 50, 1).weight).toEqual(weight);
+    expect(initialWeights({ layer: "a", shape: [100], kind: "fc" }, 50, 2).weight).not.toEqual(weight);
+  });
+
+  test("a bank says what it cannot train", () => {
+    expect(() => bankOf({ trials: [{ lr: 0, weightDecay: 0 }] })).toThrow(
+      "Expected a number above 0 for the learning rate but received 0",
+    );
+    expect(() => bankOf({ classes: 1 })).toThrow("Expected at least two classes");
+    expect(() => bankOf({ heads: [] })).toThrow("Expected at least one head");
+  });
+});

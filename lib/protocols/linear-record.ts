@@ -1,0 +1,111 @@
+import type { HeadSpec } from "../heads/head.js";
+import { headParameters, headWidth } from "../heads/head.js";
+import { topKAccuracy } from "../metrics/top-k.js";
+import type { LayerResult, ResultRecord } from "../results/record.js";
+import { spread } from "../results/record.js";
+import type { Judgement } from "./judging.js";
+import type { LinearRun } from "./linear.js";
+import { describeMachine, describeSoftware } from "./provenance.js";
+import type { Choice } from "./selection.js";
+import { labelsOf } from "./training.js";
+
+/** The version changes whenever the same settings would give other numbers. */
+export const linearProtocol = { id: "linear", version: 1 };
+
+/** The entry of one layer under one head. */
+export function layerResult(options: {
+  run: LinearRun;
+  head: HeadSpec;
+  choice: Choice;
+  /** What the chosen trial said of the reported images, one a seed. */
+  bySeed: Judgement[];
+  converged: boolean;
+}): LayerResult {
+  const { run, head, choice, bySeed, converged } = options;
+  const { trials, classes, settings } = run;
+  const accuracy = (k: number) => spread(bySeed.map(({ ranks }) => topKAccuracy(ranks, k)));
+  return {
+    layer: head.layer,
+    shape: head.shape,
+    width: headWidth(head),
+    head: head.kind,
+    parameters: headParameters(head, classes.length),
+    chosen: { ...trials[choice.trial]! },
+    metrics: { top1: accuracy(1), ...(classes.length > 5 ? { top5: accuracy(5) } : {}) },
+    selection: choice.selection[choice.trial] ?? null,
+    trials: trials.map((trial, t) => ({
+      setting: { ...trial },
+      selection: choice.selection[t]!,
+      diverged: choice.diverged[t]!,
+      epochsRun: settings.epochs,
+    })),
+    converged,
+    notes: notesOn(run, choice),
+  };
+}
+
+function notesOn({ trials }: LinearRun, { trial, diverged }: Choice): string[] {
+  const rates = [...new Set(trials.map(({ lr }) => lr))];
+  const { lr } = trials[trial]!;
+  const notes: string[] = [];
+  if (rates.length > 1 && lr === Math.max(...rates))
+    notes.push("The largest learning rate tried was the best: try larger ones.");
+  if (rates.length > 1 && lr === Math.min(...rates))
+    notes.push("The smallest learning rate tried was the best: try smaller ones.");
+  const lost = diverged.filter((is) => is).length;
+  if (lost > 0) notes.push(`${lost} of ${trials.length} settings diverged.`);
+  return notes;
+}
+
+/** All that the evaluation found, as one record. */
+export function linearRecord(options: {
+  run: LinearRun;
+  results: LayerResult[];
+  startedAt: Date;
+  trainSeconds: number;
+}): ResultRecord {
+  const { run, results, startedAt, trainSeconds } = options;
+  const { features, plan, settings, classes } = run;
+  const { images, seconds } = features.extraction;
+  const finishedAt = new Date();
+  return {
+    format: 1,
+    protocol: linearProtocol,
+    settings: JSON.parse(JSON.stringify(run.resolved)) as ResultRecord["settings"],
+    backbone: features.backbone,
+    data: {
+      ...features.data,
+      classes: { count: classes.length, names: classes.length <= 1000 ? classes : undefined },
+      splits: {
+        train: plan.train.rows.length,
+        // Where the choice and the report are on one split, there is one entry.
+        ...(plan.select ? { val: plan.select.rows.length } : {}),
+        [plan.selection.reportedOn]: plan.report.rows.length,
+        how: plan.how,
+      },
+      majorityRate: majorityRate(run),
+    },
+    seeds: settings.seeds,
+    selection: { ...plan.selection, metric: "top1" },
+    results,
+    badImages: { skipped: features.skipped.length, list: features.skipped },
+    timings: {
+      extract: seconds,
+      train: trainSeconds,
+      total: (finishedAt.getTime() - startedAt.getTime()) / 1000 + seconds,
+      imagesPerSecond: images > 0 ? images / seconds : null,
+    },
+    machine: describeMachine(),
+    software: describeSoftware(),
+    startedAt: startedAt.toISOString(),
+    finishedAt: finishedAt.toISOString(),
+  };
+}
+
+/** Share of the most frequent class among the reported images. */
+function majorityRate({ plan, classes }: LinearRun): number {
+  const labels = labelsOf(plan.report.source, plan.report.rows);
+  const counts = new Int32Array(classes.length);
+  for (const label of labels) counts[label]!++;
+  return Math.max(...counts) / labels.length;
+}

@@ -1,0 +1,250 @@
+import path from "node:path";
+
+import type { TopLevelSpec } from "vega-lite" with { "resolution-mode": "import" };
+
+import { depthLayout } from "./figure-layout.js";
+import type { ResultRecord } from "./record.js";
+import {
+  baselineOf,
+  bestOf,
+  decimalsOf,
+  headsOf,
+  headTitle,
+  layersOf,
+  percent,
+  seedsText,
+  splitsText,
+  titleOf,
+} from "./wording.js";
+
+/** A figure as a text for the web and as an image of twice its size in pixels, on white. */
+export interface Figure {
+  svg: string;
+  png: Uint8Array;
+}
+
+/**
+ * Accuracy by depth: top-1 of each layer in the order of the network, a line a head, with its spread over seeds, the
+ * best point named, and what needs no features as a dashed line. The same bytes for the same record on every machine:
+ * the font is ours.
+ */
+export async function depthFigure(record: ResultRecord): Promise<Figure> {
+  const vega = await import("vega");
+  const { compile } = await import("vega-lite");
+  const { Resvg } = await import("@resvg/resvg-js");
+  const view = new vega.View(vega.parse(compile(depthSpec(record)).spec), { renderer: "none" });
+  try {
+    const svg = `${await view.toSVG()}\n`;
+    const image = new Resvg(svg, {
+      fitTo: { mode: "zoom", value: 2 },
+      font: { fontFiles: fontFiles(), loadSystemFonts: false, defaultFontFamily: "DejaVu Sans" },
+    });
+    return { svg, png: image.render().asPng() };
+  } finally {
+    view.finalize();
+  }
+}
+
+function fontFiles(): string[] {
+  const folder = path.join(path.dirname(require.resolve("dejavu-fonts-ttf/package.json")), "ttf");
+  return ["DejaVuSans.ttf", "DejaVuSans-Bold.ttf"].map((name) => path.join(folder, name));
+}
+
+// Okabe and Ito's colours, which the colour-blind tell apart; shapes say the same once more.
+const colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+const shapes = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"];
+
+const ink = "#1f2933";
+const quiet = "#616e7c";
+const faint = "#e4e7eb";
+
+/** The figure in the words of Vega-Lite, with its data in it. */
+export function depthSpec(record: ResultRecord): TopLevelSpec {
+  const layers = layersOf(record);
+  const heads = headsOf(record).map(headTitle);
+  const decimals = decimalsOf(record);
+  const best = bestOf(record);
+  const baseline = baselineOf(record);
+  const values = record.results.map(({ layer, head, metrics: { top1 } }) => ({
+    layer,
+    head: headTitle(head),
+    accuracy: 100 * top1.mean,
+    low: Math.max(0, 100 * (top1.mean - top1.std)),
+    high: Math.min(100, 100 * (top1.mean + top1.std)),
+  }));
+  const layout = depthLayout({
+    layers,
+    values,
+    baseline: 100 * baseline.share,
+    title: titleOf(record),
+    warned: record.selection.selectedOnReported,
+  });
+  const baselineText = `${baseline.name} ${percent(baseline.share, 1)} %`;
+  const repeated = record.seeds.length > 1;
+
+  const x = { field: "layer", type: "ordinal" as const, sort: null };
+  const y = { field: "accuracy", type: "quantitative" as const };
+  const legend = {
+    title: null,
+    orient: "none" as const,
+    direction: "horizontal" as const,
+    legendX: -layout.axisWidth,
+    legendY: -36,
+    columnPadding: 14,
+  };
+  const shape = {
+    field: "head",
+    type: "nominal" as const,
+    scale: { domain: heads, range: heads.map((_, i) => shapes[i % shapes.length]!) },
+    legend,
+  };
+  const bestPlace = layers.length > 1 ? layers.indexOf(best.layer) / (layers.length - 1) : 0.5;
+  const label = {
+    type: "text" as const,
+    fontSize: 12,
+    fontWeight: "bold" as const,
+    align: bestPlace > 0.8 ? ("right" as const) : bestPlace < 0.2 ? ("left" as const) : ("center" as const),
+    dx: bestPlace > 0.8 ? 8 : bestPlace < 0.2 ? -8 : 0,
+    baseline: "bottom" as const,
+    dy: -12,
+  };
+  const bestPoint = {
+    data: {
+      values: [
+        {
+          layer: best.layer,
+          head: headTitle(best.head),
+          accuracy: 100 * best.metrics.top1.mean,
+          text: `${best.layer}: ${percent(best.metrics.top1.mean, decimals)} %`,
+        },
+      ],
+    },
+  };
+  const bestText = { x, y, text: { field: "text", type: "nominal" as const } };
+  return {
+    $schema: "https://vega.github.io/schema/vega-lite/v6.json",
+    background: "white",
+    autosize: { type: "none" },
+    padding: layout.padding,
+    width: layout.width,
+    height: layout.height,
+    title: {
+      text: titleOf(record),
+      subtitle: [
+        `${record.protocol.id} v${record.protocol.version} · ${seedsText(record)}${repeated ? " (band: ± 1 std)" : ""}` +
+          (layout.showsBaseline ? "" : ` · ${baselineText}`),
+        `${splitsText(record)}; top-1 on ${record.selection.reportedOn}`,
+        ...(record.selection.selectedOnReported ? ["TOO GOOD: settings were chosen on the images reported here"] : []),
+      ],
+      fontSize: layout.titleSize,
+      anchor: "start",
+      frame: "group",
+      dx: -layout.axisWidth,
+      offset: layout.titleOffset,
+    },
+    data: { values },
+    encoding: {
+      color: {
+        field: "head",
+        type: "nominal",
+        scale: { domain: heads, range: heads.map((_, i) => colours[i % colours.length]!) },
+        legend,
+      },
+      x: {
+        ...x,
+        scale: { domain: layers, type: "point", padding: 0.5 },
+        axis: { title: null, labelAngle: layout.labelAngle, labelFontSize: layout.labelSize, labelPadding: 8 },
+      },
+      y: {
+        ...y,
+        scale: { domain: layout.domain, nice: false, zero: false },
+        axis: { title: "top-1 accuracy (%)", tickCount: 6 },
+      },
+    },
+    layer: [
+      ...(layout.showsBaseline
+        ? [
+            {
+              data: { values: [{ accuracy: 100 * baseline.share, text: baselineText }] },
+              encoding: { x: { value: "width" as const }, color: { value: quiet } },
+              layer: [
+                {
+                  mark: { type: "rule" as const, strokeDash: [4, 4], strokeWidth: 1 },
+                  encoding: { y, x: { value: 0 }, x2: { value: "width" as const } },
+                },
+                {
+                  mark: { type: "text" as const, align: "right" as const, baseline: "bottom" as const, dy: -4 },
+                  encoding: { y, text: { field: "text", type: "nominal" as const } },
+                },
+              ],
+            },
+          ]
+        : []),
+      ...(repeated
+        ? [
+            {
+              mark: { type: "area" as const, opacity: 0.16 },
+              encoding: { y: { ...y, field: "low" }, y2: { field: "high" } },
+            },
+          ]
+        : []),
+      { mark: { type: "line", strokeWidth: 2.25, strokeJoin: "round" } },
+      {
+        mark: {
+          type: "point",
+          filled: true,
+          size: layout.pointSize,
+          opacity: 1,
+          stroke: "white",
+          strokeWidth: layout.pointSize / 60,
+        },
+        encoding: { shape },
+      },
+      {
+        ...bestPoint,
+        layer: [
+          {
+            mark: {
+              type: "point",
+              shape: "circle",
+              filled: false,
+              size: 5 * layout.pointSize,
+              strokeWidth: 1.75,
+              opacity: 1,
+            },
+            encoding: { x, y },
+          },
+          // A white edge below the letters keeps them legible where lines cross them.
+          {
+            mark: { ...label, stroke: "white", strokeWidth: 4, strokeJoin: "round" },
+            encoding: { ...bestText, color: { value: "white" } },
+          },
+          { mark: label, encoding: { ...bestText, color: { value: ink } } },
+        ],
+      },
+    ],
+    config: {
+      font: "DejaVu Sans, Verdana, sans-serif",
+      view: { stroke: null },
+      legend: { labelColor: ink, labelFontSize: 12, labelLimit: 0, symbolSize: 80, symbolOpacity: 1 },
+      title: {
+        fontWeight: "bold",
+        color: ink,
+        subtitleFontSize: 11.5,
+        subtitleColor: quiet,
+        subtitlePadding: 7,
+        subtitleLineHeight: 17,
+      },
+      axis: { labelColor: quiet, labelFontSize: 11, labelLimit: 0, titleColor: quiet, titleFontWeight: "normal" },
+      axisX: { grid: false, domainColor: quiet, tickColor: quiet, tickSize: 4, labelOverlap: false },
+      axisY: {
+        domain: false,
+        ticks: false,
+        gridColor: faint,
+        labelPadding: 8,
+        titleFontSize: 11.5,
+        titlePadding: 12,
+      },
+    },
+  };
+}

@@ -1,0 +1,165 @@
+import type { LayerResult, ResultRecord } from "./record.js";
+import {
+  baselineOf,
+  bestOf,
+  decimalsOf,
+  headsOf,
+  headTitle,
+  layersOf,
+  percent,
+  seedsText,
+  selectionText,
+  settingText,
+  splitsText,
+  spreadText,
+  titleOf,
+} from "./wording.js";
+
+/** `text` for a terminal; `markdown` for a README or a pull request. */
+export type TableKind = "text" | "markdown";
+
+export interface TableOptions {
+  kind: TableKind;
+  /** Whether the best result is shown in bold on a terminal (ANSI); only for `text`. */
+  color?: boolean;
+}
+
+/**
+ * Layers × heads: top-1 and top-5 in percent with their spread over seeds, and the setting that was chosen. The best
+ * top-1 is marked. A line beneath tells what was chosen and reported on which images; more lines follow where there is
+ * something to know of single results.
+ */
+export function formatTable(record: ResultRecord, { kind, color = false }: TableOptions): string {
+  const grid = gridOf(record);
+  const lines = kind === "markdown" ? markdownLines(grid) : textLines(grid, color);
+  const title = kind === "markdown" ? `**${titleOf(record)}**` : titleOf(record);
+  const remarks = remarksOf(record);
+  return [title, "", ...lines, "", footnote(record), "", ...(remarks.length > 0 ? [...remarks, ""] : [])].join("\n");
+}
+
+interface Cell {
+  text: string;
+  best?: boolean;
+}
+
+interface Grid {
+  /** One a column; `group` is the head above it. */
+  columns: { name: string; group: string; align: "left" | "right" }[];
+  rows: Cell[][];
+}
+
+function gridOf(record: ResultRecord): Grid {
+  const best = bestOf(record);
+  const decimals = decimalsOf(record);
+  const heads = headsOf(record);
+  const withTop5 = record.results.some(({ metrics }) => metrics.top5 !== undefined);
+  const cells = (result: LayerResult | undefined): Cell[] => {
+    const { top1, top5 } = result?.metrics ?? {};
+    return [
+      { text: top1 === undefined ? "" : spreadText(top1, decimals), best: result === best },
+      ...(withTop5 ? [{ text: top5 === undefined ? "" : spreadText(top5, decimals) }] : []),
+      { text: result === undefined ? "" : settingText(result.chosen) },
+    ];
+  };
+  return {
+    columns: [
+      { name: "layer", group: "", align: "left" },
+      { name: "width", group: "", align: "right" },
+      ...heads.flatMap((head): Grid["columns"] => [
+        { name: "top-1 %", group: headTitle(head), align: "right" },
+        ...(withTop5 ? [{ name: "top-5 %", group: headTitle(head), align: "right" as const }] : []),
+        { name: "chosen", group: headTitle(head), align: "left" },
+      ]),
+    ],
+    rows: layersOf(record).map((layer) => {
+      const ofLayer = record.results.filter((result) => result.layer === layer);
+      return [
+        { text: layer },
+        { text: String(ofLayer[0]!.width) },
+        ...heads.flatMap((head) => cells(ofLayer.find((result) => result.head === head))),
+      ];
+    }),
+  };
+}
+
+function textLines({ columns, rows }: Grid, color: boolean): string[] {
+  const marked = rows.map((row) => row.map((cell) => ({ ...cell, text: cell.best ? `* ${cell.text}` : cell.text })));
+  const widths = columns.map(({ name }, i) => Math.max(name.length, ...marked.map((row) => row[i]!.text.length)));
+  const join = (texts: string[]) => texts.join("  ").trimEnd();
+  const rule = join(widths.map((width) => "─".repeat(width)));
+  return [
+    groupLine(columns, widths),
+    join(columns.map(({ name, align }, i) => pad(name, widths[i]!, align))),
+    rule,
+    ...marked.map((row) =>
+      join(
+        row.map(({ text, best }, i) => {
+          const padded = pad(text, widths[i]!, columns[i]!.align);
+          return best && color ? `\u001b[1m${padded}\u001b[22m` : padded;
+        }),
+      ),
+    ),
+    rule,
+  ];
+}
+
+/** The heads' names, each at the left edge of its columns. */
+function groupLine(columns: Grid["columns"], widths: number[]): string {
+  let line = "";
+  let left = 0;
+  columns.forEach(({ group }, i) => {
+    if (group !== columns[i - 1]?.group) line = `${line.padEnd(left)}${group}`;
+    left += widths[i]! + 2;
+  });
+  return line;
+}
+
+function markdownLines({ columns, rows }: Grid): string[] {
+  const texts = [
+    columns.map(({ name, group }) => escapeMarkdown(`${group} ${name}`.trim())),
+    ...rows.map((row) => row.map(({ text, best }) => (best ? `**${escapeMarkdown(text)}**` : escapeMarkdown(text)))),
+  ];
+  const widths = columns.map((_, i) => Math.max(4, ...texts.map((row) => row[i]!.length)));
+  const line = (row: string[]) => `| ${row.map((text, i) => pad(text, widths[i]!, columns[i]!.align)).join(" | ")} |`;
+  const rule = columns.map(({ align }, i) => (align === "left" ? "" : ":").padStart(widths[i]!, "-"));
+  return [line(texts[0]!), line(rule), ...texts.slice(1).map(line)];
+}
+
+function escapeMarkdown(text: string): string {
+  return text.replaceAll(/[|*\\]/g, "\\$&");
+}
+
+function pad(text: string, width: number, align: "left" | "right"): string {
+  return align === "left" ? text.padEnd(width) : text.padStart(width);
+}
+
+function footnote(record: ResultRecord): string {
+  const { classes } = record.data;
+  const baseline = baselineOf(record);
+  const { skipped } = record.badImages;
+  const parts = [
+    capitalised(selectionText(record)),
+    `${seedsText(record)}${record.seeds.length > 1 ? " (± population standard deviation)" : ""}`,
+    splitsText(record),
+    `${classes.count.toLocaleString("en-US")} classes, ${baseline.name} ${percent(baseline.share, 1)} %`,
+    ...(skipped > 0
+      ? [`${skipped.toLocaleString("en-US")} unreadable ${skipped > 1 ? "images" : "image"} skipped`]
+      : []),
+  ];
+  return `${parts.join("; ")}.`;
+}
+
+/** What readers should know of single results, equal sentences once: `- Training had not come to rest: block4 FC`. */
+function remarksOf({ results }: ResultRecord): string[] {
+  const places = new Map<string, string[]>();
+  for (const { layer, head, converged, notes } of results) {
+    for (const remark of [...(converged ? [] : ["training had not come to rest"]), ...notes]) {
+      places.set(remark, [...(places.get(remark) ?? []), `${layer} ${headTitle(head)}`]);
+    }
+  }
+  return [...places].map(([remark, where]) => `- ${capitalised(remark.replace(/\.$/, ""))}: ${where.join(", ")}`);
+}
+
+function capitalised(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,102 @@
+import { sha256 } from "../files.js";
+import type { LayerResult, ResultRecord, Setting, Spread } from "./record.js";
+
+/** How tables and figures speak of what stands in a record. */
+
+/** `efficientnet-lite0 on emoji`. */
+export function titleOf({ backbone, data }: ResultRecord): string {
+  if (backbone === null) return `Features of ${data.name}`;
+  const { title, arch } = backbone;
+  return `${title === arch ? arch : `${arch} (${title})`} on ${data.name}`;
+}
+
+const headTitles: Record<string, string> = { fc: "FC", bn_fc: "BN→FC" };
+
+export function headTitle(head: string): string {
+  return headTitles[head] ?? head;
+}
+
+/** Layers in the order of the network. */
+export function layersOf(record: ResultRecord): string[] {
+  return [...new Set(record.results.map(({ layer }) => layer))];
+}
+
+/** Heads in the order in which the record names them first. */
+export function headsOf(record: ResultRecord): string[] {
+  return [...new Set(record.results.map(({ head }) => head))];
+}
+
+/** The entry of the highest top-1; the earliest of equals. */
+export function bestOf(record: ResultRecord): LayerResult {
+  return record.results.reduce((best, each) => (each.metrics.top1.mean > best.metrics.top1.mean ? each : best));
+}
+
+const shortNames: Record<string, string> = { weightDecay: "wd", learningRate: "lr", momentum: "m" };
+
+/** `lr 0.1, wd 1e-4`. */
+export function settingText(setting: Setting): string {
+  return Object.entries(setting)
+    .map(([name, value]) => `${shortNames[name] ?? name} ${typeof value === "number" ? numberText(value) : value}`)
+    .join(", ");
+}
+
+/** As people write settings: 0.1, 0.003, 1e-4, 256; at most four digits. */
+function numberText(value: number): string {
+  const rounded = Number(value.toPrecision(4));
+  const size = Math.abs(rounded);
+  return size !== 0 && (size < 1e-3 || size >= 1e5) ? rounded.toExponential().replace("e+", "e") : rounded.toString();
+}
+
+/** Decimals of a percentage: as many as one image more or less can move, one or two. */
+export function decimalsOf({ data, selection }: ResultRecord): number {
+  return (data.splits[selection.reportedOn] ?? 0) >= 10_000 ? 2 : 1;
+}
+
+export function percent(share: number, decimals: number): string {
+  return (100 * share).toFixed(decimals);
+}
+
+/** `71.3 ± 0.4`; without the spread where there is one seed. */
+export function spreadText({ mean, std, values }: Spread, decimals: number): string {
+  const middle = percent(mean, decimals);
+  return values.length > 1 ? `${middle} ± ${percent(std, decimals)}` : middle;
+}
+
+/** What needs no features: to name the most frequent class, or any class where frequencies are not known. */
+export function baselineOf({ data }: ResultRecord): { name: string; share: number } {
+  return data.majorityRate === undefined
+    ? { name: "chance", share: 1 / data.classes.count }
+    : { name: "largest class", share: data.majorityRate };
+}
+
+/** `900 train, 200 val, 200 test images`. */
+export function splitsText({ data }: ResultRecord): string {
+  const { train, val, test } = data.splits;
+  return `${Object.entries({ train, val, test })
+    .filter(([, images]) => images !== undefined)
+    .map(([name, images]) => `${images!.toLocaleString("en-US")} ${name}`)
+    .join(", ")} images`;
+}
+
+export function seedsText({ seeds }: ResultRecord): string {
+  if (seeds.length > 8) return `${seeds.length} seeds`;
+  return seeds.length > 1 ? `seeds ${seeds.join(", ")}` : `seed ${seeds[0]}`;
+}
+
+/** On which images the setting was chosen and on which the numbers are; a warning where they are the same. */
+export function selectionText({ selection }: ResultRecord): string {
+  const { on, metric, reportedOn, selectedOnReported } = selection;
+  const text = `chosen on ${on} by ${metric === "top1" ? "top-1" : metric}, reported on ${reportedOn}`;
+  return selectedOnReported ? `${text} (the same images: TOO GOOD)` : text;
+}
+
+/**
+ * The name of a layer's files, e.g. `res4~avg_pool(8x8,3,0).fc`: safe in every file system and in URLs, and different
+ * for different layers.
+ */
+export function fileNameOf({ layer, head }: { layer: string; head: string }): string {
+  const name = layer.replaceAll(":", "~").replaceAll("/", "+");
+  const safe = name.replaceAll(/[^\w.,()=~+-]/g, "-");
+  const ambiguous = safe !== name || /[~+]/.test(layer) || safe.length > 150;
+  return `${ambiguous ? `${safe.slice(0, 150)}-${sha256(layer).slice(0, 8)}` : safe}.${head}`;
+}

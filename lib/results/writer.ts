@@ -1,0 +1,133 @@
+import { mkdir } from "node:fs/promises";
+import path from "node:path";
+
+import { parse, stringify } from "yaml";
+
+import { show, UserError } from "../errors.js";
+import { asWriteError, digestOf, exists, readText, writeFileAtomic, writeJson } from "../files.js";
+import { depthFigure } from "./figure.js";
+import { type MetricsLine, openMetricsLog } from "./metrics-log.js";
+import { type SeedPredictions, writePredictions } from "./predictions.js";
+import { parseRecord, type ResultRecord } from "./record.js";
+import { formatTable } from "./table.js";
+import { fileNameOf } from "./wording.js";
+
+/**
+ * The folder of one run:
+ *
+ *     config.yaml                     every setting, defaults filled in
+ *     metrics.jsonl                   one line an epoch and group of trials, while training goes
+ *     predictions/<layer>.<head>.csv  what the chosen heads said of each image
+ *     heads/<layer>.<head>/           the chosen heads themselves (export-head.ts)
+ *     table.md, depth.svg, depth.png  made from the record
+ *     result.json                     the record; written last, so that where it stands the run is whole
+ */
+export interface ResultWriter {
+  folder: string;
+  metrics(line: MetricsLine): void;
+  /** Where the head of a layer is exported to. */
+  headFolder(of: { layer: string; head: string }): string;
+  predictions(options: {
+    layer: string;
+    head: string;
+    classes: readonly string[];
+    seeds: readonly SeedPredictions[];
+  }): Promise<void>;
+  /** Writes the record, its table and its figure. */
+  finish(record: ResultRecord): Promise<void>;
+  /** To be called in the end, whether the run finished or not. */
+  close(): void;
+}
+
+export interface ResultWriterOptions {
+  /** The folder; made where it is not there. */
+  out: string;
+  /** The resolved settings, plain values. Leave out what does not change a number (`out`, `quiet`). */
+  settings: Record<string, unknown>;
+  /** Whether training goes on where an earlier run stopped: `metrics.jsonl` is then continued, else begun anew. */
+  resume?: boolean;
+}
+
+/**
+ * Opens the folder of a run. Files of the same configuration are replaced; of another, never.
+ *
+ * @throws UserError where the folder holds another configuration, or cannot be written.
+ */
+export async function resultWriter({ out, settings, resume = false }: ResultWriterOptions): Promise<ResultWriter> {
+  const inFolder = (...names: string[]) => path.join(out, ...names);
+  await refuseOtherConfiguration(out, settings);
+  await mkdir(out, { recursive: true }).catch((error: unknown) => {
+    throw asWriteError(error, out);
+  });
+  await writeFileAtomic(inFolder("config.yaml"), `# The resolved configuration of this run.\n${stringify(settings)}`);
+  const log = openMetricsLog({ file: inFolder("metrics.jsonl"), keep: resume });
+  return {
+    folder: out,
+    metrics: (line) => log.append(line),
+    headFolder: (of) => inFolder("heads", fileNameOf(of)),
+    predictions: ({ layer, head, classes, seeds }) =>
+      writePredictions({ file: inFolder("predictions", `${fileNameOf({ layer, head })}.csv`), classes, seeds }),
+    finish: async (record) => {
+      parseRecord(record, "of this run");
+      const { svg, png } = await depthFigure(record);
+      await writeFileAtomic(inFolder("table.md"), formatTable(record, { kind: "markdown" }));
+      await writeFileAtomic(inFolder("depth.svg"), svg);
+      await writeFileAtomic(inFolder("depth.png"), png);
+      await writeJson(inFolder("result.json"), record);
+    },
+    close: () => log.close(),
+  };
+}
+
+async function refuseOtherConfiguration(out: string, settings: Record<string, unknown>): Promise<void> {
+  const file = path.join(out, "config.yaml");
+  const hint = "Choose another folder with --out, or remove this one.";
+  if (!(await exists(file))) {
+    if (!(await exists(path.join(out, "result.json")))) return;
+    throw new UserError(`Expected config.yaml beside result.json in ${out} but there is none`, { hint });
+  }
+  const there = await readConfiguration(file);
+  const here = plain(settings);
+  if (digestOf(there) === digestOf(here)) return;
+  const { key, a, b } = firstDifference(there, here, "") ?? { key: "the file", a: there, b: here };
+  throw new UserError(
+    `Expected ${out} to hold this configuration but it holds another: ${key} is ${show(a)} there and ${show(b)} here`,
+    { hint },
+  );
+}
+
+async function readConfiguration(file: string): Promise<unknown> {
+  const text = await readText(file, "the configuration of a run");
+  try {
+    return plain(parse(text));
+  } catch (error) {
+    throw new UserError(`Expected YAML for the configuration ${file} but received text that does not parse`, {
+      hint: "Choose another folder with --out.",
+      cause: error,
+    });
+  }
+}
+
+/** As JSON has it: no undefined keys, no NaN. */
+function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value ?? null)) as unknown;
+}
+
+interface Difference {
+  key: string;
+  a: unknown;
+  b: unknown;
+}
+
+function firstDifference(a: unknown, b: unknown, key: string): Difference | undefined {
+  if (!isRecord(a) || !isRecord(b)) return digestOf(a ?? null) === digestOf(b ?? null) ? undefined : { key, a, b };
+  for (const name of new Set([...Object.keys(b), ...Object.keys(a)])) {
+    const found = firstDifference(a[name], b[name], key === "" ? name : `${key}.${name}`);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
