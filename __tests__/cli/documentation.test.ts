@@ -1,0 +1,12 @@
+import { readFileSync } from "node:fs";
+import path from "node:path";
+
+import { documentation } from "../../cli/documentation.js";
+import { commands } from "../../cli/frozen-eval.js";
+import { root } from "../golden.js";
+
+test("docs/cli.md is what the settings say", async () => {
+  const wanted = await documentation();
+  expect(readFileSync(path.join(root, "docs", "cli.md"), "utf8")).toBe(wanted);
+  for (const name of Object.keys(commands)) expect(wanted).toContain(`\n## ${name}\n`);
+});

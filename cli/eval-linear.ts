@@ -1,0 +1,81 @@
+import path from "node:path";
+
+import { expected } from "../lib/errors.js";
+import type { FeatureSet } from "../lib/features/feature-set.js";
+import type { LinearProtocol } from "../lib/protocols/linear.js";
+import { linearSettings, type LinearSettings, scheduleOf } from "../lib/settings/linear.js";
+import { command, type CommandContext } from "./command.js";
+import { openExtraction } from "./features.js";
+
+/** Settings that say where things are or how the work is done, and change no number: not part of the configuration. */
+const withoutEffect = ["out", "dryRun", "device", "threads", "workers", "lookAhead", "featuresRoot", "imageBatchSize"];
+
+export const evalLinear = command(linearSettings, async (settings, context) => {
+  const { prepareBackend } = await import("../lib/backend/backend.js");
+  const { evalLinear: evaluate } = await import("../lib/protocols/linear.js");
+  const { formatTable } = await import("../lib/results/table.js");
+  await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
+  if (settings.dryRun) return plan(settings, context);
+  const features = await featuresOf(settings, context);
+  try {
+    const { title, arch } = features.backbone ?? { title: "own", arch: "features" };
+    const out = settings.out ?? path.join("runs", `${title}-${arch}-${features.data.name}`, "linear");
+    const told = Object.entries(settings).filter(([key]) => !withoutEffect.includes(key));
+    const published = context.protocol ? { published: context.protocol } : {};
+    const record = await evaluate({
+      ...protocolOf(settings),
+      ...context,
+      features,
+      out,
+      settings: { ...published, ...Object.fromEntries(told) },
+    });
+    const table = formatTable(record, { kind: "text", color: process.stdout.isTTY });
+    return {
+      text: `\n${table}\nIn ${out}: result.json, table.md, depth.svg, depth.png, predictions, heads\n`,
+      json: record,
+    };
+  } finally {
+    await features.close();
+  }
+});
+
+async function featuresOf(settings: LinearSettings, context: CommandContext): Promise<FeatureSet> {
+  if (settings.features !== undefined) {
+    const { openFeatures } = await import("../lib/features/open-features.js");
+    return openFeatures({ spec: settings.features, layers: settings.layers.map(layerName) });
+  }
+  const { extractFeatures } = await import("../lib/features/extract.js");
+  return extractFeatures((await openExtraction(imagesOf(settings), context)).options);
+}
+
+async function plan(settings: LinearSettings, context: CommandContext) {
+  const { planExtraction } = await import("../lib/features/extraction-plan.js");
+  const { formatLinearPlan, planLinear } = await import("../lib/protocols/linear-plan.js");
+  const { options, dataset } = await openExtraction(imagesOf(settings), context);
+  const extraction = await planExtraction(options);
+  const whole = dataset.splits.train ?? dataset.splits.all;
+  const linear = await planLinear({
+    extraction,
+    settings: protocolOf(settings),
+    classes: dataset.classes.length,
+    trainingImages: Math.round((whole?.size ?? 0) * (dataset.splits.all ? 1 - settings.testFraction : 1)),
+  });
+  return { text: formatLinearPlan(linear), json: linear };
+}
+
+function protocolOf(settings: LinearSettings): LinearProtocol {
+  return { ...settings, schedule: scheduleOf(settings) };
+}
+
+/** The check of the settings has asked for both where there are no features. */
+function imagesOf(settings: LinearSettings) {
+  const { backbone, data } = settings;
+  if (backbone === undefined || data === undefined)
+    throw expected("--backbone and --data", "--dry-run", settings.features);
+  return { ...settings, backbone, data };
+}
+
+function layerName(layer: LinearSettings["layers"][number]): string {
+  if (typeof layer === "string") return layer;
+  throw expected("names of layers", "--layers with --features", layer, "Stored features are pooled already.");
+}

@@ -1,0 +1,40 @@
+import { z } from "zod";
+
+import { defineSettings, type SettingsOf } from "./definition.js";
+import { backboneField, dataField, dryRunField, extractionFields, layersField, transformField } from "./fields.js";
+
+/** `extract-features`: the left half of every evaluation. */
+export const extractionSettings = defineSettings({
+  command: "extract-features",
+  summary: "Run images through a backbone once and keep the features of its layers",
+  description:
+    "Writes a feature store: one folder a layer, with plain .npy files. Other commands find it by themselves. " +
+    "A run that was stopped goes on where it was; layers that are already there are not computed again.",
+  schema: z.strictObject({
+    backbone: backboneField,
+    data: dataField,
+    layers: layersField,
+    transform: transformField,
+    splits: z
+      .array(z.enum(["train", "val", "test", "all"]))
+      .min(1)
+      .optional()
+      .describe("Splits to extract; every split that the data has where not given"),
+    ...extractionFields,
+    dryRun: dryRunField,
+  }),
+  examples: [
+    {
+      command: "npx frozen-eval extract-features --backbone models/mine/resnet50 --data folder:photos",
+      meaning: "All layers of all splits.",
+    },
+    {
+      command:
+        "npx frozen-eval extract-features --backbone models/mine/resnet50 --data csv:labels.csv" +
+        ' --layers "res5avg,res4:avg_pool(8x8,3,0)" --precision float16',
+      meaning: "Two layers, one with a pooling of your own, in half the space.",
+    },
+  ],
+});
+
+export type ExtractionSettings = SettingsOf<typeof extractionSettings>;

@@ -1,0 +1,109 @@
+import { z } from "zod";
+
+import type { Device } from "../backend/backend.js";
+import { expected, UserError } from "../errors.js";
+
+/** Settings that several commands share, so that they are called and explained alike everywhere. */
+
+export const backboneField = z
+  .string()
+  .min(1)
+  .describe("Folder of the backbone: model.json, its weights and backbone.json")
+  .meta({ placeholder: "DIR", expected: "a folder" });
+
+export const dataField = z
+  .string()
+  .min(1)
+  .describe("Labelled images as FORMAT:PLACE, e.g. folder:photos, csv:labels.csv, cifar10:DIR, mnist:DIR")
+  .meta({ placeholder: "FORMAT:PLACE", expected: "FORMAT:PLACE" });
+
+/** A tap by name or glob, with a pooling of one's own after a colon; or an entry of VISSL's, as it is. */
+export const layerField = z
+  .union([
+    z.string().min(1),
+    z.tuple([z.string().min(1), z.tuple([z.string().min(1), z.array(z.unknown()).optional()])]),
+  ])
+  .meta({ expected: 'a layer (block4, res*, all, "res4:avg_pool(8x8,3,0)") or [layer, [pooling, [arguments]]]' });
+
+export type LayerEntry = z.output<typeof layerField>;
+
+export const layersField = z
+  .array(layerField)
+  .min(1)
+  .default(["all"])
+  .describe("Layers by name or glob, or all; with a pooling of your own after a colon: res4:avg_pool(8x8,3,0)")
+  .meta({ placeholder: "LAYER,..." });
+
+export const transformField = z
+  .string()
+  .min(1)
+  .optional()
+  .describe(
+    "What is done to an image, instead of what the backbone's manifest says, e.g. resize(256)|center_crop(224)|normalize(imagenet)",
+  )
+  .meta({ placeholder: "STEP|STEP|..." });
+
+export const deviceField = z
+  .enum(["auto", "cuda", "native", "wasm"] satisfies (Device | "auto")[])
+  .default("auto")
+  .describe("What computes; auto takes the first that works of cuda, native, wasm; one that is named must be there");
+
+export const threadsField = z
+  .int()
+  .min(1)
+  .optional()
+  .describe("Threads of TensorFlow; as many as the machine has cores where not given");
+
+/** How images are read and pass through the backbone. */
+export const extractionFields = {
+  featuresRoot: z
+    .string()
+    .min(1)
+    .default("features")
+    .describe("Folder of the feature stores; what is found in it is not computed again")
+    .meta({ group: "Features", placeholder: "DIR", expected: "a folder" }),
+  precision: z
+    .enum(["float32", "float16"])
+    .default("float32")
+    .describe("Numbers in the feature store")
+    .meta({ group: "Features" }),
+  imageBatchSize: z
+    .int()
+    .min(1)
+    .default(16)
+    .describe("Images that pass through the backbone at once")
+    .meta({ group: "Features" }),
+  onBadImage: z
+    .enum(["stop", "skip"])
+    .default("stop")
+    .describe("An image that cannot be read: stop with the list of them, or skip them and record it")
+    .meta({ group: "Features" }),
+  workers: z
+    .int()
+    .min(1)
+    .optional()
+    .describe("Threads that read images; chosen for the machine where not given")
+    .meta({ group: "Machine" }),
+  lookAhead: z
+    .int()
+    .min(1)
+    .default(4)
+    .describe("Batches of images that are read before they are needed")
+    .meta({ group: "Machine" }),
+  device: deviceField.meta({ group: "Machine" }),
+  threads: threadsField.meta({ group: "Machine" }),
+};
+
+export const dryRunField = z.boolean().default(false).describe("Only say how much work it is, from one measured batch");
+
+/** For settings that the schema lets be absent because another may stand in their place. */
+export function need<T>(value: T | undefined, field: z.ZodType, flag: string, hint?: string): asserts value is T {
+  if (value === undefined) throw expected(field.meta()?.expected ?? "a value", flag, undefined, hint);
+}
+
+/** For settings that have no meaning beside another one. */
+export function refuseBoth(a: [flag: string, value: unknown], b: [flag: string, value: unknown], hint: string): void {
+  if (a[1] !== undefined && b[1] !== undefined) {
+    throw new UserError(`Expected either ${a[0]} or ${b[0]} but received both`, { hint });
+  }
+}
