@@ -1,0 +1,139 @@
+import { createHash } from "node:crypto";
+import fs from "node:fs/promises";
+import path from "node:path";
+
+import { UserError } from "../errors.js";
+import { asReadError } from "../files.js";
+import { silent } from "../progress.js";
+import type { Progress } from "../progress.js";
+import type { DatasetSplit, SplitName, Targets } from "./dataset.js";
+
+/** Files asked for their size at a time. */
+const batch = 256;
+
+/**
+ * A split whose images are files of their own: asks each for its size and modification time, and makes the digest of
+ * the listing.
+ *
+ * @param options.files a path for each image, below `root` or absolute.
+ * @param options.format goes into the digest, for two formats may mean different things by the same names.
+ * @param options.missing the error for an image that is not there; without it such an image stays in the list, and
+ * fails when it is decoded, as any other broken image.
+ */
+export async function fileSplit(options: {
+  format: string;
+  name: SplitName;
+  root: string;
+  files: string[];
+  ids: string[];
+  targets: Targets;
+  classes: string[];
+  missing?: (index: number) => UserError;
+  progress?: Progress;
+}): Promise<DatasetSplit> {
+  const { format, name, root, files, ids, targets, classes, missing, progress = silent } = options;
+  const hash = createHash("sha256");
+  hash.update(JSON.stringify({ format, classes, kind: targets.kind, images: ids.length }));
+  hash.update(labelBytes(targets));
+  const task = progress.task({ label: `listing ${name}`, total: files.length, unit: "images" });
+  try {
+    for (let start = 0; start < files.length; start += batch) {
+      const some = files.slice(start, start + batch);
+      const stats = await Promise.all(some.map((file) => statOf(path.resolve(root, file))));
+      stats.forEach((stat, i) => {
+        if (!stat && missing) throw missing(start + i);
+        hash.update(`${ids[start + i]!}\n${stat?.size ?? -1} ${Math.trunc(stat?.mtimeMs ?? 0)}\n`);
+      });
+      task.advance(some.length);
+    }
+  } finally {
+    task.end();
+  }
+  return {
+    name,
+    size: files.length,
+    ids,
+    targets,
+    source: (index) => ({ kind: "file", path: path.resolve(root, files[index]!) }),
+    digest: hash.digest("hex"),
+  };
+}
+
+/** undefined where there is no such file, or what is there is no file. */
+async function statOf(file: string): Promise<{ size: number; mtimeMs: number } | undefined> {
+  try {
+    const stat = await fs.stat(file);
+    return stat.isFile() ? stat : undefined;
+  } catch (error) {
+    if (asReadError(error, file, "an image") instanceof UserError) return undefined;
+    throw error;
+  }
+}
+
+function labelBytes({ labels }: Targets): Uint8Array {
+  return new Uint8Array(labels.buffer, labels.byteOffset, labels.byteLength);
+}
+
+/**
+ * Names made unique: the second `a.jpg` becomes `a.jpg (2)`. File lists may hold an image several times.
+ *
+ * @throws UserError where a name has a line break in it, for ids are kept one a line.
+ */
+export function uniqueIds(names: string[], subject: string): string[] {
+  const taken = new Set<string>();
+  const times = new Map<string, number>();
+  return names.map((name) => {
+    if (/[\n\r]/.test(name)) {
+      throw new UserError(`Expected names without line breaks for ${subject} but received ${JSON.stringify(name)}`);
+    }
+    let id = name;
+    for (let n = times.get(name) ?? 2; taken.has(id); n++) {
+      id = `${name} (${n})`;
+      times.set(name, n + 1);
+    }
+    taken.add(id);
+    return id;
+  });
+}
+
+/** The split that a word names; `valid` and `validation` are in use for `val`. */
+export function splitNamed(word: string): Exclude<SplitName, "all"> | undefined {
+  switch (word.toLowerCase()) {
+    case "train":
+      return "train";
+    case "val":
+    case "valid":
+    case "validation":
+      return "val";
+    case "test":
+      return "test";
+    default:
+      return undefined;
+  }
+}
+
+/** A name for folders and tables: what is left of a path's last part in `[A-Za-z0-9._-]`. */
+export function datasetName(place: string): string {
+  return (
+    path
+      .basename(path.resolve(place))
+      .replace(/[^A-Za-z0-9._-]+/g, "-")
+      .replace(/^[-.]+|[-.]+$/g, "") || "data"
+  );
+}
+
+/** Strings in the order in which Python sorts them: by code point, where JavaScript's own goes by UTF-16 units. */
+export function byCodePoint(a: string, b: string): number {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const x = a.charCodeAt(i);
+    const y = b.charCodeAt(i);
+    if (x !== y) return rank(x) - rank(y);
+  }
+  return a.length - b.length;
+}
+
+/** Surrogates, which begin code points beyond 0xFFFF, after all other units. */
+function rank(unit: number): number {
+  return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit;
+}
