@@ -49,8 +49,9 @@ export const inspect = command(definition, async ({ write, device, inputSize, ..
   const { formatInspection } = await import("../lib/backbones/format-inspection.js");
   await prepareBackend({ device, warn: (line) => progress.note(line) });
   const size = inputSize && ([inputSize[0]!, inputSize[1]!] as const);
-  const inspection = await inspectGraphModel({ ...proposal, inputSize: size });
-  const written = write ? await writeManifest({ inspection }) : undefined;
+  const proposed = await inspectGraphModel({ ...proposal, inputSize: size });
+  const written = write ? await writeManifest({ inspection: proposed }) : undefined;
+  const inspection = written === undefined ? proposed : await inspectGraphModel({ dir: proposal.dir });
   const text = formatInspection(inspection) + (written === undefined ? "" : `\n${written} is written.`);
   return { text, json: inspection };
 });

@@ -1,7 +1,9 @@
+import fs from "node:fs/promises";
 import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
+import { ensureBackend } from "../backend/backend.js";
 import { expected, UserError } from "../errors.js";
 import type { FeatureSet } from "../features/feature-set.js";
 import type { FeatureLayer } from "../features/source.js";
@@ -23,9 +25,9 @@ import { layerResult, linearProtocol, linearRecord } from "./linear-record.js";
 import { choose, everyTrial } from "./selection.js";
 import { planSplits } from "./splits.js";
 import type { Part, SplitPlan } from "./splits.js";
-import type { SeededBank } from "./training.js";
+import type { SeededBank, TrainingPosition } from "./training.js";
 import { labelsOf, trainBanks } from "./training.js";
-import { forgetTraining, resumeTraining, saveTraining } from "./training-state.js";
+import { resumeTraining, saveTraining } from "./training-state.js";
 
 /**
  * VISSL's linear evaluation: heads on layers of a frozen backbone, trained by SGD on stored features; here with a sweep
@@ -93,6 +95,7 @@ export async function evalLinear(options: EvalLinearOptions): Promise<ResultReco
   const settings = settingsOf(options);
   checkSchedule(settings.schedule);
   checkData(features);
+  await ensureBackend();
   const trials = trialsOf(settings);
   const plan = planSplits({ ...settings, splits: features.splits, choice: trials.length > 1 });
   const layers = plan.train.source.layers;
@@ -121,7 +124,7 @@ export async function evalLinear(options: EvalLinearOptions): Promise<ResultReco
     const trainSeconds = (Date.now() - started) / 1000;
     const record = linearRecord({ run, startedAt, trainSeconds, results: await judgeHeads(run, banks, settled) });
     await run.writer?.finish(record);
-    if (run.stateFile) await forgetTraining(run.stateFile);
+    if (run.stateFile) await fs.rm(run.stateFile, { force: true });
     return record;
   } finally {
     run.writer?.close();
@@ -159,6 +162,12 @@ function createSeededBank({ heads, trials, classes, settings }: LinearRun, seed:
   return { seed, bank };
 }
 
+/** Losses on the sample after the last epoch and after the one before, `[seed][head][trial]`. */
+interface LossMemory {
+  before: number[][][];
+  last: number[][][];
+}
+
 /**
  * Trains from the beginning or from where an earlier run stopped.
  *
@@ -166,14 +175,15 @@ function createSeededBank({ heads, trials, classes, settings }: LinearRun, seed:
  * epoch, for every seed.
  */
 async function train(run: LinearRun, banks: SeededBank[]): Promise<(head: number, trial: number) => boolean> {
-  const { settings, plan, layers, heads, trials, writer, stateFile, progress = silent, signal } = run;
+  const { settings, plan, layers, heads, trials, writer, stateFile: file, progress = silent, signal } = run;
   const key = digestOf({ settings: run.resolved, origin: plan.train.source.origin });
-  const from = stateFile ? await resumeTraining({ file: stateFile, key, banks }) : 0;
-  if (from > 0) progress.note(`training goes on after epoch ${from} of ${settings.epochs}`);
+  const saved = file === undefined ? undefined : await resumeTraining({ file, key, banks });
   const sample: Part = { ...plan.train, rows: plan.train.rows.slice(0, lossSample) };
-  let before: number[][][] = [];
-  let losses = await lossesOf(banks, sample, layers);
-  let savedAt = Date.now();
+  let losses = saved?.memory as LossMemory | undefined;
+  if (saved) {
+    const { epoch, step } = saved.position;
+    progress.note(`training goes on after epoch ${epoch} of ${settings.epochs}${step > 0 ? ` and ${step} steps` : ""}`);
+  }
   const afterEpoch = async (epoch: number) => {
     for (const { seed, bank } of banks) {
       for (const { head, trial } of await bank.freezeDiverged()) {
@@ -181,22 +191,33 @@ async function train(run: LinearRun, banks: SeededBank[]): Promise<(head: number
         progress.note(`diverged, and frozen: ${layer} ${kind}, ${JSON.stringify(trials[trial])}, seed ${seed}`);
       }
     }
-    [before, losses] = [losses, await lossesOf(banks, sample, layers)];
+    const last = await lossesOf(banks, sample, layers);
+    losses = { before: losses?.last ?? last, last };
     for (const [s, { seed }] of banks.entries()) {
-      heads.forEach(({ layer, kind }, h) => writer?.metrics({ epoch, seed, layer, head: kind, loss: losses[s]![h] }));
-    }
-    const due = signal?.aborted || Date.now() - savedAt > savingInterval * 1000;
-    if (stateFile && due && epoch < settings.epochs) {
-      await saveTraining({ file: stateFile, key, epoch, banks });
-      savedAt = Date.now();
+      heads.forEach(({ layer, kind }, h) => writer?.metrics({ epoch, seed, layer, head: kind, loss: last[s]![h] }));
     }
   };
-  await trainBanks({ ...settings, banks, train: plan.train, layers, from, afterEpoch, progress, signal });
-  if (stateFile) await saveTraining({ file: stateFile, key, epoch: settings.epochs, banks });
-  return (head, trial) =>
-    losses.every(
-      (loss, s) => Math.abs(loss[head]![trial]! - before[s]![head]![trial]!) < 0.01 * before[s]![head]![trial]!,
-    );
+  let savedAt = Date.now();
+  const afterStep = async (position: TrainingPosition) => {
+    const due = signal?.aborted || position.epoch === settings.epochs || Date.now() - savedAt > savingInterval * 1000;
+    if (file !== undefined && due) {
+      await saveTraining({ file, key, banks, position, memory: losses });
+      savedAt = Date.now();
+    }
+    signal?.throwIfAborted();
+  };
+  await trainBanks({
+    ...settings,
+    banks,
+    train: plan.train,
+    layers,
+    from: saved?.position,
+    afterEpoch,
+    afterStep,
+    progress,
+  });
+  const { before, last } = losses!;
+  return (h, t) => last.every((now, s) => Math.abs(now[h]![t]! - before[s]![h]![t]!) < 0.01 * before[s]![h]![t]!);
 }
 
 /** `[seed][head][trial]` */

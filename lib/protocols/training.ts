@@ -14,6 +14,12 @@ export interface SeededBank {
   bank: HeadBank;
 }
 
+/** How far a training is: steps of `epoch` that are done. Both from 0. */
+export interface TrainingPosition {
+  epoch: number;
+  step: number;
+}
+
 export interface TrainingOptions {
   banks: SeededBank[];
   train: Part;
@@ -21,12 +27,13 @@ export interface TrainingOptions {
   epochs: number;
   batchSize: number;
   schedule: Schedule;
-  /** First epoch to run, where an earlier run stopped. */
-  from?: number;
-  /** Called after each epoch, from 1; training goes on when it resolves. */
-  afterEpoch: (epoch: number) => Promise<void>;
+  /** Where an earlier run stopped; the beginning where undefined. */
+  from?: TrainingPosition;
+  /** Called after each epoch with the number of those done; training goes on when it resolves. */
+  afterEpoch: (epochs: number) => Promise<void>;
+  /** Called after each step of all banks (and after `afterEpoch`), at the only places where training may be saved. */
+  afterStep: (position: TrainingPosition) => Promise<void>;
   progress: Progress;
-  signal?: AbortSignal;
 }
 
 /** Single labels of the given rows. */
@@ -37,38 +44,41 @@ export function labelsOf(source: FeatureSource, rows: Uint32Array): Int32Array {
 }
 
 /**
- * Trains all banks, seeds in lockstep. Each seed has an order of its own in each epoch, drawn anew from seed and epoch,
- * so that a run which is taken up at an epoch meets the batches that it would have met.
+ * Trains all banks, seeds in lockstep. Each seed has an order of its own in each epoch, drawn from seed and epoch, so
+ * that a run which is taken up meets the batches that it would have met.
  */
 export async function trainBanks(options: TrainingOptions): Promise<void> {
-  const { banks, train, layers, epochs, batchSize, schedule, from = 0, afterEpoch, progress, signal } = options;
-  const stepsPerEpoch = Math.ceil(usedRows(train.rows.length, batchSize) / batchSize);
-  const task = progress.task({ label: "train", total: (epochs - from) * stepsPerEpoch, unit: "steps" });
+  const { banks, train, layers, epochs, batchSize, schedule, afterEpoch, afterStep, progress } = options;
+  const { from = { epoch: 0, step: 0 } } = options;
+  const used = usedRows(train.rows.length, batchSize);
+  const stepsPerEpoch = Math.ceil(used / batchSize);
+  const total = (epochs - from.epoch) * stepsPerEpoch - from.step;
+  const task = progress.task({ label: "train", total, unit: "steps" });
   try {
-    for (let epoch = from; epoch < epochs; epoch++) {
+    for (let { epoch, step } = from; epoch < epochs; epoch++, step = 0) {
       const passes = banks.map(({ seed }) => {
         const order = random(seed, "order", epoch).permutation(train.rows.length);
-        const rows = order.map((position) => train.rows[position]!).subarray(0, usedRows(order.length, batchSize));
+        const rows = order.map((position) => train.rows[position]!).subarray(step * batchSize, used);
         return train.source.pass({ rows, batchSize, layers })[Symbol.asyncIterator]();
       });
       try {
-        for (let step = 0; step < stepsPerEpoch; step++) {
+        while (step < stepsPerEpoch) {
           const factor = learningRateFactor(schedule, { epoch, epochs, step, stepsPerEpoch });
-          for (const [s, pass] of passes.entries()) {
-            const batch = (await pass.next()) as IteratorResult<FeatureBatch, void>;
-            if (batch.done) throw new Error("a pass over the features ended before its last row");
-            banks[s]!.bank.step(batch.value.features, labelsOf(train.source, batch.value.rows), factor);
-            tf.dispose(batch.value.features);
+          for (const [s, { bank }] of banks.entries()) {
+            const { value: batch } = (await passes[s]!.next()) as IteratorYieldResult<FeatureBatch>;
+            bank.step(batch.features, labelsOf(train.source, batch.rows), factor);
+            tf.dispose(batch.features);
           }
+          step++;
           task.advance(1, `epoch ${epoch + 1}/${epochs}`);
-          if (step % 8 === 7) await tf.nextFrame();
-          signal?.throwIfAborted();
+          if (step % 8 === 0) await tf.nextFrame();
+          if (step < stepsPerEpoch) await afterStep({ epoch, step });
         }
       } finally {
         for (const pass of passes) await pass.return?.();
       }
       await afterEpoch(epoch + 1);
-      signal?.throwIfAborted();
+      await afterStep({ epoch: epoch + 1, step: 0 });
     }
   } finally {
     task.end();

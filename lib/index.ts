@@ -1,0 +1,36 @@
+/**
+ * The public interface of frozen-eval: how good a frozen vision backbone is, layer by layer.
+ *
+ *     const backbone = await loadBackbone({ dir: "models/imagenet1k/efficientnet_lite0" });
+ *     const dataset = await openDataset({ spec: "folder:photos" });
+ *     const features = await extractFeatures({ backbone, dataset, layers: "block4,block10,features" });
+ *     const record = await evalLinear({ features, seeds: [0, 1, 2] });
+ *     console.log(formatTable(record, { kind: "text" }));
+ */
+export { prepareBackend, type BackendDescription, type BackendOptions, type Device } from "./backend/backend.js";
+export { loadBackbone, type Backbone } from "./backbones/backbone.js";
+export { inspectGraphModel } from "./backbones/inspect.js";
+export { parseLayers, type LayerEntry, type LayerRequest } from "./backbones/layers.js";
+export type { BackboneManifest, Tap } from "./backbones/manifest.js";
+export { parsePooling, type Pooling } from "./backbones/pooling.js";
+export { convertCheckpoint, type ConvertOptions, type ConvertedBackbone } from "./convert/convert.js";
+export { openDataset } from "./datasets/open.js";
+export type { Dataset, DatasetSplit, SplitName, Targets } from "./datasets/dataset.js";
+export { UserError } from "./errors.js";
+export { arraySource, openNpyPair } from "./features/array-source.js";
+export { extractFeatures, type ExtractFeaturesOptions } from "./features/extract.js";
+export type { FeatureSet } from "./features/feature-set.js";
+export { openFeatures } from "./features/open-features.js";
+export type { FeatureBatch, FeatureLayer, FeaturePass, FeatureSource } from "./features/source.js";
+export { createHeadBank, type HeadBank, type HeadBankOptions } from "./heads/bank.js";
+export type { Trial } from "./heads/block.js";
+export type { HeadKind, HeadSpec, HeadWeights } from "./heads/head.js";
+export type { ImageSource, RgbImage } from "./images/image.js";
+export { applyTransform, parseTransform, type Transform } from "./images/transform.js";
+export type { Schedule } from "./optim/schedule.js";
+export { silent, terminalProgress, type Progress, type ProgressTask } from "./progress.js";
+export { evalLinear, type EvalLinearOptions, type LinearProtocol } from "./protocols/linear.js";
+export { loadHead } from "./results/export-head.js";
+export { depthFigure } from "./results/figure.js";
+export { readRecord, type LayerResult, type ResultRecord } from "./results/record.js";
+export { formatTable } from "./results/table.js";
