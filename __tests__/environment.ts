@@ -6,6 +6,8 @@ import { TestEnvironment as NodeEnvironment } from "jest-environment-node";
  */
 export default class OneRealmEnvironment extends NodeEnvironment {
   override async setup(): Promise<void> {
+    // What tests set in process.env is a copy; TensorFlow reads the true one.
+    process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
     await super.setup();
     Object.assign(this.global, {
       ArrayBuffer,
