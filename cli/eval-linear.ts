@@ -21,7 +21,7 @@ export const evalLinear = command(linearSettings, async (settings, context) => {
     const { title, arch } = features.backbone ?? { title: "own", arch: "features" };
     const out = settings.out ?? path.join("runs", `${title}-${arch}-${features.data.name}`, "linear");
     const told = Object.entries(settings).filter(([key]) => !withoutEffect.includes(key));
-    const published = context.protocol ? { published: context.protocol } : {};
+    const published = context.protocol ? { protocol: context.protocol } : {};
     const record = await evaluate({
       ...protocolOf(settings),
       ...context,

@@ -63,6 +63,7 @@ function bankOf(options: Partial<HeadBankOptions>): HeadBank {
     classes: made.classes,
     sgd: { momentum: 0.9, nesterov: true },
     regularizeBias: true,
+    seeds: [0],
     initial: start,
     ...options,
   });
@@ -97,10 +98,10 @@ describeOnBackends("head bank", () => {
       for (const [h, kind] of kinds.entries()) {
         for (const [t, trial] of trials.entries()) {
           const wanted = cases.find((one) => one.kind === kind && one.lr === trial.lr)!;
-          const weights = await bank.weights(h, t);
+          const weights = await bank.weights({ seed: 0, head: h, trial: t });
           expectClose(weights.weight, wanted.weight, 1e-4);
           expectClose(weights.bias, wanted.bias, 1e-4);
-          expectClose(logits[h]![t]!, wanted.logits, 1e-4);
+          expectClose(logits[0]![h]![t]!, wanted.logits, 1e-4);
           for (const key of ["gamma", "beta", "mean", "variance"] as const) {
             if (wanted.batchNorm) expectClose(weights.batchNorm![key], wanted.batchNorm[key], 1e-4);
           }
@@ -119,11 +120,39 @@ describeOnBackends("head bank", () => {
     const alone = bankOf({ heads, trials: [trials[3]!] });
     for (const bank of [together, inPieces, alone]) train(bank, "multistep");
     for (const h of [0, 1]) {
-      const wanted = (await alone.weights(h, 0)).weight;
-      expectClose((await together.weights(h, 3)).weight, wanted, 1e-5);
-      expectClose((await inPieces.weights(h, 3)).weight, wanted, 1e-5);
+      const wanted = (await alone.weights({ seed: 0, head: h, trial: 0 })).weight;
+      expectClose((await together.weights({ seed: 0, head: h, trial: 3 })).weight, wanted, 1e-5);
+      expectClose((await inPieces.weights({ seed: 0, head: h, trial: 3 })).weight, wanted, 1e-5);
     }
     [together, inPieces, alone].forEach((bank) => bank.dispose());
+  });
+
+  test("a seed among others comes out as alone, with its own start and its own batches", async () => {
+    const heads = kinds.map((kind) => ({ layer: "map", shape: made.shape, kind }));
+    const initial = (head: HeadSpec, seed: number) =>
+      seed === 0 ? start(head) : initialWeights(head, made.classes, seed);
+    const both = bankOf({ heads, seeds: [0, 7], initial });
+    const alone = bankOf({ heads, seeds: [7], initial });
+    for (let step = 0; step < 30; step++) {
+      const [first, second] = [made.order[step]!, made.order[99 - step]!];
+      const labelled = (rows: number[]) => Int32Array.from(rows, (row) => made.labels[row]!);
+      const x = rowsOf([...first, ...second]);
+      const own = rowsOf(second);
+      both.step({ map: x }, labelled([...first, ...second]), 1);
+      alone.step({ map: own }, labelled(second), 1);
+      tf.dispose([x, own]);
+    }
+    for (const head of [0, 1]) {
+      const wanted = await alone.weights({ seed: 0, head, trial: 0 });
+      const found = await both.weights({ seed: 1, head, trial: 0 });
+      expectClose(found.weight, wanted.weight, 1e-5);
+      expectClose(found.bias, wanted.bias, 1e-5);
+      for (const key of ["gamma", "beta", "mean", "variance"] as const) {
+        if (wanted.batchNorm) expectClose(found.batchNorm![key], wanted.batchNorm[key], 1e-5);
+      }
+    }
+    both.dispose();
+    alone.dispose();
   });
 
   test("a trial that diverges is frozen and marked, and the others do not notice", async () => {
@@ -139,16 +168,21 @@ describeOnBackends("head bank", () => {
     train(bank, "multistep", 0, 20);
     train(alone, "multistep", 0, 20);
     expect(await bank.freezeDiverged()).toEqual([
-      { head: 0, trial: 1 },
-      { head: 1, trial: 1 },
+      { seed: 0, head: 0, trial: 1 },
+      { seed: 0, head: 1, trial: 1 },
     ]);
     expect(await bank.freezeDiverged()).toEqual([]);
     expect(bank.diverged).toEqual([
-      [false, true],
-      [false, true],
+      [
+        [false, true],
+        [false, true],
+      ],
     ]);
-    expect((await bank.weights(0, 1)).weight.every((w) => w === 0)).toBe(true);
-    for (const h of [0, 1]) expectClose((await bank.weights(h, 0)).weight, (await alone.weights(h, 0)).weight, 1e-6);
+    expect((await bank.weights({ seed: 0, head: 0, trial: 1 })).weight.every((w) => w === 0)).toBe(true);
+    for (const head of [0, 1]) {
+      const wanted = (await alone.weights({ seed: 0, head, trial: 0 })).weight;
+      expectClose((await bank.weights({ seed: 0, head, trial: 0 })).weight, wanted, 1e-6);
+    }
     bank.dispose();
     alone.dispose();
   });
@@ -165,7 +199,10 @@ describeOnBackends("head bank", () => {
     const second = bankOf({ heads });
     second.restore(saved);
     train(second, "cosine", 31, 60);
-    for (const h of [0, 1]) expect(await second.weights(h, 0)).toEqual(await whole.weights(h, 0));
+    for (const head of [0, 1]) {
+      const place = { seed: 0, head, trial: 0 };
+      expect(await second.weights(place)).toEqual(await whole.weights(place));
+    }
     [whole, first, second].forEach((bank) => bank.dispose());
   });
 
@@ -173,9 +210,9 @@ describeOnBackends("head bank", () => {
     const bank = bankOf({ heads: [{ layer: "map", shape: made.shape, kind: "bn_fc" }] });
     train(bank, "multistep", 0, 30);
     const x = rowsOf([3, 50, 90]);
-    const folded = foldedHead(await bank.weights(0, 0));
+    const folded = foldedHead(await bank.weights({ seed: 0, head: 0, trial: 0 }));
     const byHand = tf.tidy(() => x.matMul(tf.tensor2d(folded.weight, [width, made.classes])).add(folded.bias));
-    expectClose((await bank.logits({ map: x }))[0]![0]!, await byHand.data(), 1e-5);
+    expectClose((await bank.logits({ map: x }))[0]![0]![0]!, await byHand.data(), 1e-5);
     tf.dispose([x, byHand]);
     bank.dispose();
   });

@@ -4,7 +4,9 @@ import { sha256 } from "../../lib/files.js";
 import { decodeImage } from "../../lib/images/decode.js";
 import type { Box } from "../../lib/images/geometry.js";
 import type { RgbImage } from "../../lib/images/image.js";
-import { crop, resizeFilters, resizeImage, type ResizeFilter } from "../../lib/images/resize.js";
+import { crop } from "../../lib/images/rearrange.js";
+import { resizeImage } from "../../lib/images/resize.js";
+import { resizeFilters, type ResizeFilter } from "../../lib/images/resize-weights.js";
 import { golden, goldenPath } from "../golden.js";
 
 interface Case {

@@ -76,16 +76,20 @@ describe("resultWriter", () => {
     expect(parse(await read("config.yaml"))).toEqual({ ...odd, h: expect.closeTo(0) as number });
   });
 
-  test("goes on after the last whole line of metrics", async () => {
+  test("goes on after the metrics of the epochs that training goes on from", async () => {
     const first = await resultWriter({ out, settings });
-    first.metrics(line);
+    first.metrics({ ...line, layer: "größe" });
+    for (const epoch of [2, 3]) first.metrics({ ...line, epoch, loss: 9 });
     first.close();
     await appendFile(path.join(out, "metrics.jsonl"), '{"epoch": 2, "se');
-    const again = await resultWriter({ out, settings, resume: true });
+    const again = await resultWriter({ out, settings, epochs: 1 });
     again.metrics({ ...line, epoch: 2, loss: NaN });
     again.close();
     const lines = (await read("metrics.jsonl")).trimEnd().split("\n");
-    expect(lines.map((text) => JSON.parse(text) as unknown)).toEqual([line, { ...line, epoch: 2, loss: null }]);
+    expect(lines.map((text) => JSON.parse(text) as unknown)).toEqual([
+      { ...line, layer: "größe" },
+      { ...line, epoch: 2, loss: null },
+    ]);
   });
 
   test.each([

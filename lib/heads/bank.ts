@@ -14,50 +14,62 @@ export interface HeadBankOptions {
   heads: HeadSpec[];
   /** Every head is trained under each. */
   trials: Trial[];
+  /** Every trial is trained for each; a seed has its own initial weights and its own batches. */
+  seeds: number[];
   classes: number;
   sgd: Sgd;
   /** Whether weight decay holds for biases; VISSL's benchmark says true. Batch norm's γ and β are never decayed. */
   regularizeBias: boolean;
-  /** Where each head starts; all its trials start there. */
-  initial: (head: HeadSpec) => HeadWeights;
+  /** Where a head starts under a seed; all its trials start there. */
+  initial: (head: HeadSpec, seed: number) => HeadWeights;
   /**
-   * Largest weight matrix that is trained as one piece, in bytes. The trials of a head are one product [B,D]·[D,T·C],
-   * cut into pieces of this size, for the element-wise passes of a step are fastest while a piece stays in the caches.
+   * Largest weight tensor that is trained as one piece, in bytes. The trials of a head are one product [B,D]·[D,T·C] a
+   * seed, cut into pieces of this size, for the element-wise passes of a step are fastest while a piece stays in the
+   * caches.
    */
   blockBytes?: number;
 }
 
-/** A batch: [batch, width] a layer. Not disposed by the bank. */
+/** [rows, width] a layer. Not disposed by the bank. */
 export type LayerFeatures = Record<string, tf.Tensor2D>;
 
+/** Where a trained head stands in a bank: positions in `seeds`, `heads` and `trials`. */
+export interface BankPlace {
+  seed: number;
+  head: number;
+  trial: number;
+}
+
 /**
- * Heads that are trained at once on the same batches: every head × every trial, in one pass over the features. Each
- * trial comes out as a run of its own would give it, to the rounding of the matrix product.
+ * Heads that are trained at once, in one pass over the features: every head × every trial × every seed. Each comes out
+ * as a run of its own would give it, to the rounding of the matrix product.
  */
 export interface HeadBank {
   readonly heads: HeadSpec[];
   readonly trials: Trial[];
-  /** Which trials are frozen because they diverged, `[head][trial]`. */
-  readonly diverged: boolean[][];
+  readonly seeds: number[];
+  /** Which are frozen because they diverged, `[seed][head][trial]`. */
+  readonly diverged: boolean[][][];
   /**
-   * One step of all trials.
+   * One step of all.
    *
-   * @param labels class indices, shape [batch].
+   * @param features the seeds' batches one behind the other, each of the same size: [seeds·batch, width].
+   * @param labels class indices, shape [seeds·batch].
    * @param factor the schedule's factor on the learning rates, at least 0.
    */
   step(features: LayerFeatures, labels: Int32Array, factor: number): void;
-  /** The mean loss over a batch in training form, `[head][trial]`. */
-  losses(features: LayerFeatures, labels: Int32Array): Promise<number[][]>;
+  /** The mean loss over a batch that all seeds see, in training form: `[seed][head][trial]`. */
+  losses(features: LayerFeatures, labels: Int32Array): Promise<number[][][]>;
   /**
-   * Scores in evaluation form (batch norm by its running statistics).
+   * Scores of rows that all seeds see, in evaluation form (batch norm by its running statistics).
    *
    * @param wanted trials of each head; all where undefined.
-   * @returns `[head][position in wanted]`, each a matrix [batch, classes].
+   * @returns `[seed][head][position in wanted]`, each a matrix [rows, classes].
    */
-  logits(features: LayerFeatures, wanted?: number[][]): Promise<Float32Array[][]>;
-  /** Freezes at zero the trials whose weights are no longer finite, and returns those newly found. */
-  freezeDiverged(): Promise<{ head: number; trial: number }[]>;
-  weights(head: number, trial: number): Promise<HeadWeights>;
+  logits(features: LayerFeatures, wanted?: number[][]): Promise<Float32Array[][][]>;
+  /** Freezes at zero what has weights that are no longer finite, and returns those newly found. */
+  freezeDiverged(): Promise<BankPlace[]>;
+  weights(place: BankPlace): Promise<HeadWeights>;
   /** All that training goes on from. */
   state(): Promise<BankState>;
   restore(state: BankState): void;
@@ -67,11 +79,11 @@ export interface HeadBank {
 export interface BankState {
   arrays: Record<string, { shape: number[]; data: Float32Array }>;
   factor: number;
-  diverged: boolean[][];
+  diverged: boolean[][][];
 }
 
 /** Found best on two cores with 1280-d features (bench/bank.ts). */
-const defaultBlockBytes = 2 ** 21;
+const defaultBlockBytes = 2 ** 22;
 
 /** A smaller factor is taken for this one: the momentum is kept in units of the rate, and must not lose its digits. */
 const leastFactor = 1e-12;
@@ -83,99 +95,116 @@ interface HeadBlocks {
   running?: ChannelStatistics;
 }
 
-/** @throws UserError where there is no head, no trial, fewer than two classes, or a rate is out of range. */
+/** @throws UserError where there is no head, trial or seed, fewer than two classes, or a rate is out of range. */
 export function createHeadBank(options: HeadBankOptions): HeadBank {
   checkOptions(options);
-  const { heads, trials, classes, sgd, regularizeBias } = options;
+  const { heads, trials, seeds, classes, sgd, regularizeBias } = options;
   const all = heads.map((head) => createHeadBlocks(head, options));
   const blocks = all.flatMap((headBlocks) => headBlocks.blocks.map(({ block }) => block));
-  const diverged = heads.map(() => trials.map(() => false));
+  const diverged = seeds.map(() => heads.map(() => trials.map(() => false)));
   let lastFactor = 1;
 
   return {
     heads,
     trials,
+    seeds,
     diverged,
     step: (features, labels, wantedFactor) => {
       const factor = Math.max(wantedFactor, leastFactor);
       const rateChange = factor / lastFactor;
-      for (const block of blocks) if (!block.rates || rateChange !== 1) setRates(block, factor);
+      const batch = labels.length / seeds.length;
+      for (const block of blocks) {
+        if (block.rates?.batch !== batch || rateChange !== 1) setRates(block, { factor, batch, regularizeBias });
+      }
       lastFactor = factor;
       tf.tidy(() => {
         const oneHot = oneHotOf(labels, classes);
-        const inputOf = trainingInputs(features);
+        const inputOf = trainingInputs(features, seeds.length);
         for (const { head, blocks: own, running } of all) {
           const { input, transposed, statistics } = inputOf(head);
-          if (running && statistics) updateRunning(running, statistics, input.size / head.shape[0]!);
-          for (const { block } of own) {
-            stepBlock(block, { sgd, regularizeBias, input, transposed, oneHot, rateChange });
-          }
+          if (running && statistics) updateRunning(running, statistics, (batch * headWidth(head)) / head.shape[0]!);
+          for (const { block } of own) stepBlock(block, { sgd, input, transposed: transposed(), oneHot, rateChange });
         }
       });
     },
     losses: async (features, labels) => {
       const losses = tf.tidy(() => {
-        const oneHot = oneHotOf(labels, classes);
-        const inputOf = trainingInputs(features);
-        return all.map(({ head, blocks: own }) =>
-          tf.concat(own.map(({ block }) => crossEntropy(blockLogits(block, inputOf(head).input), oneHot))),
+        const oneHot = oneHotOf(repeated(labels, seeds.length), classes);
+        const everywhere = Object.entries(features).map(([name, x]) => [name, tf.tile(x, [seeds.length, 1])] as const);
+        const inputOf = trainingInputs(Object.fromEntries(everywhere), seeds.length);
+        return all.map(
+          ({ head, blocks: own }) =>
+          tf.concat(own.map(({ block }) => crossEntropy(blockLogits(block, inputOf(head).input), oneHot)), 1), // prettier-ignore
         );
       });
-      const read = await Promise.all(losses.map(async (loss) => [...(await loss.data())]));
+      const read = await Promise.all(losses.map(async (loss) => (await loss.array()) as number[][]));
       tf.dispose(losses);
-      return read;
+      return seeds.map((_, s) => read.map((ofHead) => ofHead[s]!));
     },
     logits: async (features, wanted) => {
-      const result: Float32Array[][] = [];
+      const result: Float32Array[][][] = seeds.map(() => []);
       for (const [h, { head, blocks: own, running }] of all.entries()) {
         const asked = wanted?.[h] ?? trials.map((_, t) => t);
-        const scores = new Map<number, Float32Array>();
+        const scores = seeds.map(() => new Map<number, Float32Array>());
         for (const { first, block } of own) {
           const here = asked.filter((t) => t >= first && t < first + block.trials.length);
           if (here.length === 0) continue;
-          const x = features[head.layer]!;
-          const tensor = tf.tidy(() => blockLogits(block, running ? normalise(x, running) : x));
-          const matrix = (await tensor.data()) as Float32Array;
+          const tensor = tf.tidy(() => {
+            const x = features[head.layer]!.expandDims<tf.Tensor3D>(0);
+            return blockLogits(block, withOnes(running ? normalise(x, running) : x));
+          });
+          const [, rows, width] = tensor.shape;
+          const data = (await tensor.data()) as Float32Array;
           tensor.dispose();
-          for (const t of here) scores.set(t, columns(matrix, tensor.shape, (t - first) * classes, classes));
+          scores.forEach((ofSeed, s) => {
+            const matrix = data.subarray(s * rows * width, (s + 1) * rows * width);
+            for (const t of here) ofSeed.set(t, columns(matrix, width, (t - first) * classes, classes));
+          });
         }
-        result.push(asked.map((t) => scores.get(t)!));
+        scores.forEach((ofSeed, s) => result[s]!.push(asked.map((t) => ofSeed.get(t)!)));
       }
       return result;
     },
     freezeDiverged: async () => {
-      const found: { head: number; trial: number }[] = [];
+      const found: BankPlace[] = [];
       for (const [h, { blocks: own }] of all.entries()) {
         for (const { first, block } of own) {
-          const bias = (await block.bias.value.data()) as Float32Array;
-          const bad = block.trials.map((_, t) =>
-            bias.subarray(t * classes, (t + 1) * classes).some((b) => !isFinite(b)),
-          );
-          if (!bad.includes(true)) continue;
-          zeroTrials(block, bad);
-          bad.forEach((isBad, t) => isBad && !diverged[h]![first + t] && found.push({ head: h, trial: first + t }));
+          const biases = (await lastRow(block)) as Float32Array;
+          seeds.forEach((_, s) => {
+            const bias = (t: number) => biases.subarray((s * block.trials.length + t) * classes).subarray(0, classes);
+            const bad = block.trials.map((_, t) => bias(t).some((value) => !isFinite(value)));
+            if (!bad.includes(true)) return;
+            zeroTrials(block, s, bad);
+            bad.forEach((isBad, t) => {
+              if (!isBad || diverged[s]![h]![first + t]) return;
+              diverged[s]![h]![first + t] = true;
+              found.push({ seed: s, head: h, trial: first + t });
+            });
+          });
         }
       }
-      for (const { head, trial } of found) diverged[head]![trial] = true;
-      return found;
+      return found.sort((a, b) => a.seed - b.seed || a.head - b.head || a.trial - b.trial);
     },
-    weights: async (h, trial) => {
-      const { blocks: own, running } = all[h]!;
+    weights: async ({ seed, head: h, trial }) => {
+      const { blocks: own, running, head } = all[h]!;
       const { first, block } = own.find((piece) => trial < piece.first + piece.block.trials.length)!;
-      const read = async ({ value }: { value: tf.Tensor }, width: number) =>
-        columns((await value.data()) as Float32Array, value.shape, (trial - first) * width, width);
+      const width = headWidth(head);
+      const matrix = await ofSeed(block.weight.value, seed, seeds.length);
+      const whole = columns(matrix, block.weight.value.shape[2]!, (trial - first) * classes, classes);
+      const weight = whole.slice(0, width * classes);
+      const bias = whole.slice(width * classes);
+      if (!running || !block.batchNorm) return { weight, bias };
+      const own1 = async ({ value }: { value: tf.Tensor }) =>
+        columns(await ofSeed(value, seed, seeds.length), block.trials.length, trial - first, 1);
       return {
-        weight: await read(block.weight, classes),
-        bias: await read(block.bias, classes),
-        batchNorm:
-          running && block.batchNorm
-            ? {
-                gamma: await read(block.batchNorm.gamma, 1),
-                beta: await read(block.batchNorm.beta, 1),
-                mean: Float32Array.from(await running.mean.data()),
-                variance: Float32Array.from(await running.variance.data()),
-              }
-            : undefined,
+        weight,
+        bias,
+        batchNorm: {
+          gamma: await own1(block.batchNorm.gamma),
+          beta: await own1(block.batchNorm.beta),
+          mean: await ofSeed(running.mean, seed, seeds.length),
+          variance: await ofSeed(running.variance, seed, seeds.length),
+        },
       };
     },
     state: async () => {
@@ -183,7 +212,7 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
       for (const { name, get } of slots(all)) {
         arrays[name] = { shape: get().shape, data: Float32Array.from(await get().data()) };
       }
-      return { arrays, factor: lastFactor, diverged: diverged.map((row) => [...row]) };
+      return { arrays, factor: lastFactor, diverged: structuredClone(diverged) };
     },
     restore: (state) => {
       for (const { name, get, set } of slots(all)) {
@@ -194,7 +223,7 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
         get().dispose();
         set(tf.keep(tf.tensor(saved.data, saved.shape, "float32")));
       }
-      state.diverged.forEach((row, h) => row.forEach((value, t) => (diverged[h]![t] = value)));
+      state.diverged.forEach((ofSeed, s) => (diverged[s] = ofSeed));
       lastFactor = state.factor;
       blocks.forEach(disposeRates);
     },
@@ -206,27 +235,32 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
 }
 
 function createHeadBlocks(head: HeadSpec, options: HeadBankOptions): HeadBlocks {
-  const { trials, classes, initial, blockBytes = defaultBlockBytes } = options;
-  const start = initial(head);
-  const fitting = Math.max(1, Math.floor(blockBytes / (4 * headWidth(head) * classes)));
+  const { trials, seeds, classes, initial, blockBytes = defaultBlockBytes } = options;
+  const start = seeds.map((seed) => initial(head, seed));
+  const fitting = Math.max(1, Math.floor(blockBytes / (4 * seeds.length * headWidth(head) * classes)));
   const pieces = Math.ceil(trials.length / fitting);
   const bounds = Array.from({ length: pieces + 1 }, (_, i) => Math.round((i * trials.length) / pieces));
+  const norms = start.flatMap(({ batchNorm }) => batchNorm ?? []);
+  const statistics = (of: (norm: (typeof norms)[number]) => Float32Array) =>
+    tf.keep(tf.stack(norms.map((norm) => tf.tensor1d(of(norm)))));
   return {
     head,
     blocks: bounds.slice(0, -1).map((first, i) => ({
       first,
       block: createBlock(start, trials.slice(first, bounds[i + 1]), classes),
     })),
-    running: start.batchNorm && {
-      mean: tf.keep(tf.tensor1d(start.batchNorm.mean)),
-      variance: tf.keep(tf.tensor1d(start.batchNorm.variance)),
-    },
+    running:
+      norms.length === 0
+        ? undefined
+        : tf.tidy(() => ({ mean: statistics(({ mean }) => mean), variance: statistics(({ variance }) => variance) })),
   };
 }
 
 interface TrainingInput {
-  input: tf.Tensor2D;
-  transposed: tf.Tensor2D;
+  /** [seeds, batch, width + 1] */
+  input: tf.Tensor3D;
+  /** [seeds, width + 1, batch] */
+  transposed: () => tf.Tensor3D;
   /** Of the batch, where the input is normalised by them. */
   statistics?: ChannelStatistics;
 }
@@ -235,20 +269,27 @@ interface TrainingInput {
  * What each head reads in training, made once for all its trials. It is transposed here, once, because a product with a
  * transposed operand is slow in the wasm backend and no faster elsewhere.
  */
-function trainingInputs(features: LayerFeatures): (head: HeadSpec) => TrainingInput {
+function trainingInputs(features: LayerFeatures, seeds: number): (head: HeadSpec) => TrainingInput {
   const made = new Map<string, TrainingInput>();
   return ({ layer, kind, shape }) => {
     const key = `${kind} ${layer}`;
     let entry = made.get(key);
     if (!entry) {
-      const x = features[layer]!;
+      const [rows, width] = features[layer]!.shape;
+      const x = features[layer]!.reshape<tf.Tensor3D>([seeds, rows / seeds, width]);
       const statistics = kind === "bn_fc" ? channelStatistics(x, shape[0]!) : undefined;
-      const input = statistics ? normalise(x, statistics) : x;
-      entry = { input, transposed: tf.transpose(input), statistics };
+      const input = withOnes(statistics ? normalise(x, statistics) : x);
+      let transposed: tf.Tensor3D | undefined;
+      entry = { input, transposed: () => (transposed ??= tf.transpose(input, [0, 2, 1])), statistics };
       made.set(key, entry);
     }
     return entry;
   };
+}
+
+/** With a last column of ones, for the bias. */
+function withOnes(x: tf.Tensor3D): tf.Tensor3D {
+  return tf.pad3d(x, [[0, 0], [0, 0], [0, 1]], 1); // prettier-ignore
 }
 
 interface Slot {
@@ -275,15 +316,34 @@ function slots(all: HeadBlocks[]): Slot[] {
   ]);
 }
 
+/** The biases of a block: [seeds, trials·classes]. */
+async function lastRow({ weight }: Block): Promise<ArrayLike<number>> {
+  const [, rows] = weight.value.shape as [number, number];
+  const bias = tf.tidy(() => (weight.value as tf.Tensor3D).slice([0, rows - 1, 0], [-1, 1, -1]));
+  const data = await bias.data();
+  bias.dispose();
+  return data;
+}
+
+/** One seed's share of a tensor whose first axis the seeds divide. */
+async function ofSeed(tensor: tf.Tensor, seed: number, seeds: number): Promise<Float32Array> {
+  const data = (await tensor.data()) as Float32Array;
+  return data.slice((seed * data.length) / seeds, ((seed + 1) * data.length) / seeds);
+}
+
 function oneHotOf(labels: Int32Array, classes: number): tf.Tensor3D {
   const data = new Float32Array(labels.length * classes);
   labels.forEach((label, row) => (data[row * classes + label] = 1));
   return tf.tensor3d(data, [labels.length, 1, classes]);
 }
 
-/** Some columns of a matrix, as a matrix of their own. */
-function columns(matrix: Float32Array, shape: number[], first: number, count: number): Float32Array {
-  const [rows, width] = shape as [number, number];
+function repeated(labels: Int32Array, times: number): Int32Array {
+  return Int32Array.from({ length: labels.length * times }, (_, i) => labels[i % labels.length]!);
+}
+
+/** Some columns of a matrix of `width` columns, as a matrix of their own. */
+function columns(matrix: Float32Array, width: number, first: number, count: number): Float32Array {
+  const rows = matrix.length / width;
   const taken = new Float32Array(rows * count);
   for (let row = 0; row < rows; row++) {
     taken.set(matrix.subarray(row * width + first, row * width + first + count), row * count);
@@ -291,13 +351,15 @@ function columns(matrix: Float32Array, shape: number[], first: number, count: nu
   return taken;
 }
 
-function checkOptions({ heads, trials, classes }: HeadBankOptions): void {
+function checkOptions({ heads, trials, seeds, classes }: HeadBankOptions): void {
   if (heads.length === 0) throw expected("at least one head", "the bank", heads.length);
   if (trials.length === 0) throw expected("at least one trial", "the sweep", trials.length);
+  if (seeds.length === 0) throw expected("at least one seed", "the bank", seeds.length);
   if (!(classes >= 2)) throw expected("at least two classes", "a classification", classes);
   for (const { lr, weightDecay } of trials) {
     if (!(lr > 0 && isFinite(lr))) throw expected("a number above 0", "the learning rate", lr);
-    if (!(weightDecay >= 0 && isFinite(weightDecay)))
+    if (!(weightDecay >= 0 && isFinite(weightDecay))) {
       throw expected("a number of at least 0", "the weight decay", weightDecay);
+    }
   }
 }

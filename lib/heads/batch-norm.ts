@@ -3,32 +3,37 @@ import * as tf from "@tensorflow/tfjs";
 import { batchNormEpsilon, batchNormMomentum } from "./head.js";
 
 /**
- * Batch norm over the channels of a pooled map that is stored flat, channel-major: [batch, C·H·W]. Its statistics
- * belong to the batch and are the same for every trial; only γ and β are a trial's own.
+ * Batch norm over the channels of a pooled map that is stored flat, channel-major: [seeds, batch, C·H·W]. Its
+ * statistics belong to a seed's batch and are the same for every trial; only γ and β are a trial's own.
  */
 export interface ChannelStatistics {
-  /** Shape [C]. */
+  /** Shape [seeds, C]. */
   mean: tf.Tensor;
   variance: tf.Tensor;
 }
 
 /** Mean and biased variance of each channel over batch and positions: what training normalises by. */
-export function channelStatistics(x: tf.Tensor2D, channels: number): ChannelStatistics {
+export function channelStatistics(x: tf.Tensor3D, channels: number): ChannelStatistics {
   return tf.tidy(() => {
-    const [batch, width] = x.shape;
-    const { mean, variance } = tf.moments(x.reshape([batch, channels, width / channels]), [0, 2]);
+    const [seeds, batch, width] = x.shape;
+    const { mean, variance } = tf.moments(x.reshape([seeds, batch, channels, width / channels]), [1, 3]);
     return { mean, variance };
   });
 }
 
-/** (x − μ)/√(σ² + ε), channel by channel. */
-export function normalise(x: tf.Tensor2D, { mean, variance }: ChannelStatistics): tf.Tensor2D {
+/**
+ * (x − μ)/√(σ² + ε), channel by channel.
+ *
+ * @param x shape [seeds, batch, width], or [1, batch, width] where all seeds see the same.
+ * @returns shape [seeds, batch, width].
+ */
+export function normalise(x: tf.Tensor3D, { mean, variance }: ChannelStatistics): tf.Tensor3D {
   return tf.tidy(() => {
-    const [batch, width] = x.shape;
-    const channels = mean.shape[0]!;
-    const byChannel = x.reshape([batch, channels, width / channels]);
-    const scale = tf.rsqrt(tf.add(variance, batchNormEpsilon)).reshape([1, channels, 1]);
-    return tf.mul(tf.sub(byChannel, mean.reshape([1, channels, 1])), scale).reshape([batch, width]);
+    const [, batch, width] = x.shape;
+    const [seeds, channels] = mean.shape as [number, number];
+    const byChannel = x.reshape([-1, batch, channels, width / channels]);
+    const scale = tf.rsqrt(tf.add(variance, batchNormEpsilon)).reshape([seeds, 1, channels, 1]);
+    return tf.mul(tf.sub(byChannel, mean.reshape([seeds, 1, channels, 1])), scale).reshape([seeds, batch, width]);
   });
 }
 

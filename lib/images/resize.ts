@@ -1,10 +1,9 @@
 import { expected, UserError } from "../errors.js";
 import type { Box, Size } from "./geometry.js";
 import type { RgbImage } from "./image.js";
-import { precisionBits, resizeKernel, type ResizeKernel } from "./resize-kernel.js";
-
-export const resizeFilters = ["bilinear", "bicubic", "lanczos", "box", "hamming"] as const;
-export type ResizeFilter = (typeof resizeFilters)[number];
+import { packRows, crop } from "./rearrange.js";
+import { resizeKernel, type ResizeKernel } from "./resize-kernel.js";
+import { extent, longest, part, resizeWeights, type ResizeFilter, type Weights } from "./resize-weights.js";
 
 export interface ResizeOptions {
   image: RgbImage;
@@ -37,91 +36,11 @@ export function resizeImage(options: ResizeOptions): RgbImage {
   checkInside(box, image, "the box of a resize");
   checkInside(window, { width, height }, "the window of a resize");
 
-  const across = weights({ size: image.width, from: box.left, to: box.left + box.width, out: width, filter });
-  const down = weights({ size: image.height, from: box.top, to: box.top + box.height, out: height, filter });
+  const across = resizeWeights({ size: image.width, from: box.left, to: box.left + box.width, out: width, filter });
+  const down = resizeWeights({ size: image.height, from: box.top, to: box.top + box.height, out: height, filter });
   const columns = across && part(across, window.left, window.width);
   const rows = down && part(down, window.top, window.height);
   return runPasses({ image, size: { width, height }, columns, rows, window });
-}
-
-/** For each output position the first input position that it sees, and the weights from there on. */
-interface Weights {
-  first: Int32Array;
-  /** Fixed point, `precisionBits` of fraction. */
-  factors: Int32Array[];
-}
-
-const supports: Record<ResizeFilter, number> = { box: 0.5, bilinear: 1, hamming: 1, bicubic: 2, lanczos: 3 };
-
-const sinc = (x: number) => (x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI));
-
-// Pillow writes the constants of hamming in single precision.
-const curves: Record<ResizeFilter, (x: number) => number> = {
-  box: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0),
-  bilinear: (x) => Math.max(0, 1 - Math.abs(x)),
-  hamming: (x) => (Math.abs(x) < 1 ? sinc(x) * (Math.fround(0.54) + Math.fround(0.46) * Math.cos(x * Math.PI)) : 0),
-  bicubic: (signed) => {
-    const x = Math.abs(signed);
-    if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
-    return x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
-  },
-  lanczos: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0),
-};
-
-const remembered = new Map<string, Weights>();
-
-/** @returns undefined where the pass would change nothing. */
-function weights(options: {
-  size: number;
-  from: number;
-  to: number;
-  out: number;
-  filter: ResizeFilter;
-}): Weights | undefined {
-  const { size, from, to, out } = options;
-  if (out === size && from === 0 && to === size) return undefined;
-  // Photographs come in few sizes, and windows and weights cost as much as a tenth of the passes.
-  const key = Object.values(options).join();
-  let found = remembered.get(key);
-  if (!found) {
-    found = computeWeights(options);
-    if (remembered.size >= 64) remembered.clear();
-    remembered.set(key, found);
-  }
-  return found;
-}
-
-function computeWeights({ size, from, to, out, filter }: Parameters<typeof weights>[0]): Weights {
-  // Pillow holds the box in single precision.
-  const start = Math.fround(from);
-  const scale = Math.fround(Math.fround(to) - start) / out;
-  const stretch = Math.max(scale, 1);
-  const support = supports[filter] * stretch;
-  const curve = curves[filter];
-  const first = new Int32Array(out);
-  const factors: Int32Array[] = [];
-  for (let i = 0; i < out; i++) {
-    const centre = start + (i + 0.5) * scale;
-    const low = Math.max(0, Math.trunc(centre - support + 0.5));
-    const high = Math.min(size, Math.trunc(centre + support + 0.5));
-    const exact = new Float64Array(high - low);
-    let sum = 0;
-    for (let x = 0; x < exact.length; x++) {
-      exact[x] = curve((x + low - centre + 0.5) * (1 / stretch));
-      sum += exact[x]!;
-    }
-    first[i] = low;
-    factors.push(Int32Array.from(exact, (value) => fixedPoint(sum === 0 ? value : value / sum)));
-  }
-  return { first, factors };
-}
-
-function fixedPoint(value: number): number {
-  return Math.trunc(value * (1 << precisionBits) + (value < 0 ? -0.5 : 0.5));
-}
-
-function part({ first, factors }: Weights, start: number, length: number): Weights {
-  return { first: first.subarray(start, start + length), factors: factors.slice(start, start + length) };
 }
 
 let sharedKernel: ResizeKernel | undefined;
@@ -148,7 +67,7 @@ function runPasses(options: { image: RgbImage; size: Size; columns?: Weights; ro
   const place = (bytes: number) => {
     const at = used;
     // Kernels write whole lanes: up to 15 bytes too many.
-    used = (used + bytes + 31) & ~15;
+    used = Math.ceil((used + bytes + 16) / 16) * 16;
     return at;
   };
   const placeTable = (data: Uint8Array) => {
@@ -196,16 +115,6 @@ function runPasses(options: { image: RgbImage; size: Size; columns?: Weights; ro
   return { width, height, data: packRows(memory, plane.at, plane.stride, width, height) };
 }
 
-function extent({ first, factors }: Weights): { start: number; length: number } {
-  const start = first.reduce((least, position) => Math.min(least, position));
-  const end = first.reduce((most, position, i) => Math.max(most, position + factors[i]!.length), 0);
-  return { start, length: end - start };
-}
-
-function longest({ factors }: Weights): number {
-  return factors.reduce((most, { length }) => Math.max(most, length), 0);
-}
-
 /** Weights as the kernel reads them; `unit` is the distance in bytes of two samples, `origin` the first one there. */
 function filterTable(
   { first, factors }: Weights,
@@ -220,23 +129,6 @@ function filterTable(
     table.set(values, i * entry + 2);
   });
   return { data: new Uint8Array(table.buffer), entryBytes: entry * 4 };
-}
-
-function packRows(memory: Uint8Array, at: number, stride: number, width: number, height: number): Uint8Array {
-  if (stride === width * 3) return memory.slice(at, at + stride * height);
-  const packed = new Uint8Array(width * 3 * height);
-  for (let y = 0; y < height; y++) {
-    packed.set(memory.subarray(at + y * stride, at + y * stride + width * 3), y * width * 3);
-  }
-  return packed;
-}
-
-/** The pixels of `box`, in whole pixels and inside the image, as an image of their own. */
-export function crop(image: RgbImage, box: Box): RgbImage {
-  const { left, top, width, height } = box;
-  if (width === image.width && height === image.height) return image;
-  const start = (top * image.width + left) * 3;
-  return { width, height, data: packRows(image.data, start, image.width * 3, width, height) };
 }
 
 function checkInside(box: Box, { width, height }: Size, subject: string): void {

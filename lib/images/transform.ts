@@ -1,10 +1,12 @@
 import { UserError } from "../errors.js";
 import type { Random } from "../random.js";
 import { decodeImage, decodeResized, type Colour } from "./decode.js";
-import { centreCrop, randomResizedCropBox, shortSideSize, type Box, type Padding, type Size } from "./geometry.js";
+import { centreCrop, randomResizedCropBox, shortSideSize, type Size } from "./geometry.js";
 import type { ImageSource, RgbImage } from "./image.js";
 import { normalizations, normalizeInto, sampleValues } from "./normalization.js";
-import { crop, resizeImage, type ResizeFilter } from "./resize.js";
+import { crop, flip, pad, reverseChannels } from "./rearrange.js";
+import { resizeImage } from "./resize.js";
+import type { ResizeFilter } from "./resize-weights.js";
 import { parseSteps, stepText, type HeightWidth, type TransformStep } from "./transform-text.js";
 
 /** What is done to an image before a network sees it. */
@@ -219,39 +221,4 @@ function padSquare(image: RgbImage, colour: Colour): RgbImage {
   const side = Math.max(image.width, image.height);
   const [left, top] = [Math.floor((side - image.width) / 2), Math.floor((side - image.height) / 2)];
   return pad(image, { left, top, right: side - image.width - left, bottom: side - image.height - top }, colour);
-}
-
-function pad(image: RgbImage, padding: Padding, colour: Colour): RgbImage {
-  const { left, top, right, bottom } = padding;
-  if (left + top + right + bottom === 0) return image;
-  const box: Box = { left, top, width: image.width + left + right, height: image.height + top + bottom };
-  const data = new Uint8Array(box.width * box.height * 3);
-  if (colour.some((value) => value !== 0)) for (let i = 0; i < data.length; i++) data[i] = colour[i % 3]!;
-  for (let y = 0; y < image.height; y++) {
-    const row = image.data.subarray(y * image.width * 3, (y + 1) * image.width * 3);
-    data.set(row, ((y + top) * box.width + left) * 3);
-  }
-  return { width: box.width, height: box.height, data };
-}
-
-function flip({ width, height, data }: RgbImage): RgbImage {
-  const flipped = new Uint8Array(data.length);
-  for (let y = 0; y < height; y++) {
-    for (let from = y * width * 3, to = from + (width - 1) * 3; to >= y * width * 3; from += 3, to -= 3) {
-      flipped[to] = data[from]!;
-      flipped[to + 1] = data[from + 1]!;
-      flipped[to + 2] = data[from + 2]!;
-    }
-  }
-  return { width, height, data: flipped };
-}
-
-function reverseChannels({ width, height, data }: RgbImage): RgbImage {
-  const reversed = new Uint8Array(data.length);
-  for (let i = 0; i < data.length; i += 3) {
-    reversed[i] = data[i + 2]!;
-    reversed[i + 1] = data[i + 1]!;
-    reversed[i + 2] = data[i]!;
-  }
-  return { width, height, data: reversed };
 }

@@ -21,7 +21,7 @@ export interface Judgement {
  * Passes a part through trained heads in evaluation form.
  *
  * @param wanted trials of each head; all where undefined.
- * @returns `[head][position in wanted]`.
+ * @returns `[seed][head][position in wanted]`.
  */
 export async function judge(options: {
   bank: HeadBank;
@@ -29,26 +29,23 @@ export async function judge(options: {
   layers: string[];
   classes: number;
   wanted?: number[][];
-}): Promise<Judgement[][]> {
+}): Promise<Judgement[][][]> {
   const { bank, part, layers, classes, wanted } = options;
   const n = part.rows.length;
-  const judgements = bank.heads.map((_, h) =>
-    (wanted?.[h] ?? bank.trials).map(() => ({
-      ranks: new Int32Array(n),
-      predicted: new Int32Array(n),
-      probability: new Float32Array(n),
-    })),
-  );
+  const empty = () => ({ ranks: new Int32Array(n), predicted: new Int32Array(n), probability: new Float32Array(n) });
+  const judgements = bank.seeds.map(() => bank.heads.map((_, h) => (wanted?.[h] ?? bank.trials).map(empty)));
   let at = 0;
   for await (const { rows, features } of part.source.pass({ rows: part.rows, batchSize, layers })) {
     const labels = labelsOf(part.source, rows);
     const scores = await bank.logits(features, wanted);
     tf.dispose(features);
-    for (const [h, ofHead] of scores.entries()) {
-      for (const [t, matrix] of ofHead.entries()) {
-        const judgement = judgements[h]![t]!;
-        judgement.ranks.set(ranks({ scores: matrix, labels, classes }), at);
-        predict(matrix, classes, judgement, at);
+    for (const [s, ofSeed] of scores.entries()) {
+      for (const [h, ofHead] of ofSeed.entries()) {
+        for (const [t, matrix] of ofHead.entries()) {
+          const judgement = judgements[s]![h]![t]!;
+          judgement.ranks.set(ranks({ scores: matrix, labels, classes }), at);
+          predict(matrix, classes, judgement, at);
+        }
       }
     }
     at += rows.length;

@@ -52,7 +52,7 @@ export async function planLinear(options: {
     steps,
     seconds: {
       extract: extraction.images === 0 ? 0 : extraction.images / extraction.imagesPerSecond!,
-      train: steps * secondsPerStep * settings.seeds.length,
+      train: steps * secondsPerStep,
     },
   };
 }
@@ -66,13 +66,14 @@ async function measureStep(options: {
   const bank = createHeadBank({
     heads: headsOf(layers, settings.heads),
     trials: trialsOf(settings),
+    seeds: settings.seeds,
     classes,
     sgd: settings.optimizer,
     regularizeBias: true,
-    initial: (head) => initialWeights(head, classes, 0),
+    initial: (head, seed) => initialWeights(head, classes, seed),
   });
   const stream = random(0, "plan");
-  const batch = settings.batchSize;
+  const batch = settings.batchSize * settings.seeds.length;
   const made = layers.map(({ name, width }) => {
     const data = Float32Array.from({ length: batch * width }, () => stream.uniform());
     return [name, tf.tensor2d(data, [batch, width])] as const;

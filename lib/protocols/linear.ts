@@ -8,6 +8,7 @@ import { expected, UserError } from "../errors.js";
 import type { FeatureSet } from "../features/feature-set.js";
 import type { FeatureLayer } from "../features/source.js";
 import { digestOf } from "../files.js";
+import type { HeadBank } from "../heads/bank.js";
 import { createHeadBank } from "../heads/bank.js";
 import type { Trial } from "../heads/block.js";
 import type { HeadKind, HeadSpec } from "../heads/head.js";
@@ -25,9 +26,10 @@ import { layerResult, linearProtocol, linearRecord } from "./linear-record.js";
 import { choose, everyTrial } from "./selection.js";
 import { planSplits } from "./splits.js";
 import type { Part, SplitPlan } from "./splits.js";
-import type { SeededBank, TrainingPosition } from "./training.js";
-import { labelsOf, trainBanks } from "./training.js";
+import type { TrainingPosition } from "./training.js";
+import { labelsOf, trainBank } from "./training.js";
 import { resumeTraining, saveTraining } from "./training-state.js";
+import type { SavedTraining } from "./training-state.js";
 
 /**
  * VISSL's linear evaluation: heads on layers of a frozen backbone, trained by SGD on stored features; here with a sweep
@@ -99,12 +101,7 @@ export async function evalLinear(options: EvalLinearOptions): Promise<ResultReco
   const trials = trialsOf(settings);
   const plan = planSplits({ ...settings, splits: features.splits, choice: trials.length > 1 });
   const layers = plan.train.source.layers;
-  const resolved = {
-    protocol: linearProtocol,
-    ...options.settings,
-    ...settings,
-    layers: layers.map(({ name }) => name),
-  };
+  const resolved = { ...options.settings, ...settings, layers: layers.map(({ name }) => name) };
   const run: LinearRun = {
     ...options,
     settings,
@@ -114,21 +111,23 @@ export async function evalLinear(options: EvalLinearOptions): Promise<ResultReco
     heads: headsOf(layers, settings.heads),
     trials,
     classes: features.classes,
-    writer: out === undefined ? undefined : await resultWriter({ out, settings: resolved, resume: true }),
     stateFile: out === undefined ? undefined : path.join(out, "training.safetensors"),
+    key: digestOf({ protocol: linearProtocol, settings: resolved, origin: plan.train.source.origin }),
   };
-  const banks = settings.seeds.map((seed) => createSeededBank(run, seed));
+  const bank = createBank(run);
   try {
+    const saved = run.stateFile === undefined ? undefined : await resumeTraining({ ...run, file: run.stateFile, bank });
+    if (out !== undefined) run.writer = await resultWriter({ out, settings: resolved, epochs: saved?.position.epoch });
     const started = Date.now();
-    const settled = await train(run, banks);
+    const settled = await train(run, bank, saved);
     const trainSeconds = (Date.now() - started) / 1000;
-    const record = linearRecord({ run, startedAt, trainSeconds, results: await judgeHeads(run, banks, settled) });
+    const record = linearRecord({ run, startedAt, trainSeconds, results: await judgeHeads(run, bank, settled) });
     await run.writer?.finish(record);
     if (run.stateFile) await fs.rm(run.stateFile, { force: true });
     return record;
   } finally {
     run.writer?.close();
-    for (const { bank } of banks) bank.dispose();
+    bank.dispose();
   }
 }
 
@@ -146,20 +145,22 @@ export interface LinearRun {
   classes: string[];
   writer?: ResultWriter;
   stateFile?: string;
+  /** Digest of all that the training depends on. */
+  key: string;
   progress?: Progress;
   signal?: AbortSignal;
 }
 
-function createSeededBank({ heads, trials, classes, settings }: LinearRun, seed: number): SeededBank {
-  const bank = createHeadBank({
+function createBank({ heads, trials, classes, settings }: LinearRun): HeadBank {
+  return createHeadBank({
     heads,
     trials,
+    seeds: settings.seeds,
     classes: classes.length,
     sgd: settings.optimizer,
     regularizeBias: true,
-    initial: (head) => initialWeights(head, classes.length, seed),
+    initial: (head, seed) => initialWeights(head, classes.length, seed),
   });
-  return { seed, bank };
 }
 
 /** Losses on the sample after the last epoch and after the one before, `[seed][head][trial]`. */
@@ -174,10 +175,12 @@ interface LossMemory {
  * @returns whether a trial of a head has come to rest: its loss on the sample moved by less than a hundredth in the last
  * epoch, for every seed.
  */
-async function train(run: LinearRun, banks: SeededBank[]): Promise<(head: number, trial: number) => boolean> {
-  const { settings, plan, layers, heads, trials, writer, stateFile: file, progress = silent, signal } = run;
-  const key = digestOf({ settings: run.resolved, origin: plan.train.source.origin });
-  const saved = file === undefined ? undefined : await resumeTraining({ file, key, banks });
+async function train(
+  run: LinearRun,
+  bank: HeadBank,
+  saved?: SavedTraining,
+): Promise<(head: number, trial: number) => boolean> {
+  const { settings, plan, layers, heads, trials, writer, stateFile: file, key, progress = silent, signal } = run;
   const sample: Part = { ...plan.train, rows: plan.train.rows.slice(0, lossSample) };
   let losses = saved?.memory as LossMemory | undefined;
   if (saved) {
@@ -185,30 +188,32 @@ async function train(run: LinearRun, banks: SeededBank[]): Promise<(head: number
     progress.note(`training goes on after epoch ${epoch} of ${settings.epochs}${step > 0 ? ` and ${step} steps` : ""}`);
   }
   const afterEpoch = async (epoch: number) => {
-    for (const { seed, bank } of banks) {
-      for (const { head, trial } of await bank.freezeDiverged()) {
-        const { layer, kind } = heads[head]!;
-        progress.note(`diverged, and frozen: ${layer} ${kind}, ${JSON.stringify(trials[trial])}, seed ${seed}`);
-      }
+    for (const { seed, head, trial } of await bank.freezeDiverged()) {
+      const { layer, kind } = heads[head]!;
+      progress.note(
+        `diverged, and frozen: ${layer} ${kind}, ${JSON.stringify(trials[trial])}, seed ${settings.seeds[seed]}`,
+      );
     }
-    const last = await lossesOf(banks, sample, layers);
+    const last = await lossesOf(bank, sample, layers);
     losses = { before: losses?.last ?? last, last };
-    for (const [s, { seed }] of banks.entries()) {
-      heads.forEach(({ layer, kind }, h) => writer?.metrics({ epoch, seed, layer, head: kind, loss: last[s]![h] }));
-    }
+    last.forEach((ofSeed, s) => {
+      heads.forEach(({ layer, kind }, h) =>
+        writer?.metrics({ epoch, seed: settings.seeds[s]!, layer, head: kind, loss: ofSeed[h] }),
+      );
+    });
   };
   let savedAt = Date.now();
   const afterStep = async (position: TrainingPosition) => {
     const due = signal?.aborted || position.epoch === settings.epochs || Date.now() - savedAt > savingInterval * 1000;
     if (file !== undefined && due) {
-      await saveTraining({ file, key, banks, position, memory: losses });
+      await saveTraining({ file, key, bank, position, memory: losses });
       savedAt = Date.now();
     }
     signal?.throwIfAborted();
   };
-  await trainBanks({
+  await trainBank({
     ...settings,
-    banks,
+    bank,
     train: plan.train,
     layers,
     from: saved?.position,
@@ -221,14 +226,11 @@ async function train(run: LinearRun, banks: SeededBank[]): Promise<(head: number
 }
 
 /** `[seed][head][trial]` */
-async function lossesOf(banks: SeededBank[], sample: Part, layers: string[]): Promise<number[][][]> {
-  const { source, rows } = sample;
+async function lossesOf(bank: HeadBank, { source, rows }: Part, layers: string[]): Promise<number[][][]> {
   for await (const batch of source.pass({ rows, batchSize: rows.length, layers })) {
-    try {
-      return await Promise.all(banks.map(({ bank }) => bank.losses(batch.features, labelsOf(source, batch.rows))));
-    } finally {
-      tf.dispose(batch.features);
-    }
+    const losses = await bank.losses(batch.features, labelsOf(source, batch.rows));
+    tf.dispose(batch.features);
+    return losses;
   }
   throw new Error("the sample of training images is empty");
 }
@@ -236,31 +238,29 @@ async function lossesOf(banks: SeededBank[], sample: Part, layers: string[]): Pr
 /** Chooses a trial for each head, and tells what the chosen ones say of the images that are reported. */
 async function judgeHeads(
   run: LinearRun,
-  banks: SeededBank[],
+  bank: HeadBank,
   settled: (head: number, trial: number) => boolean,
 ): Promise<ResultRecord["results"]> {
-  const { plan, heads, settings, classes, writer, layers } = run;
-  const verdicts = plan.select
-    ? await everyTrial({ banks, part: plan.select, layers, classes: classes.length })
-    : undefined;
-  const choices = heads.map((head, h) => choose({ head, trials: run.trials, banks, h, scores: verdicts }));
+  const { plan, heads, settings, writer, layers } = run;
+  const classes = run.classes.length;
+  const scores = plan.select && (await everyTrial({ bank, part: plan.select, layers, classes }));
+  const choices = heads.map((_, h) => choose({ bank, h, scores }));
   const wanted = choices.map(({ trial }) => [trial]);
-  const judged = [];
-  for (const { bank } of banks)
-    judged.push(await judge({ bank, part: plan.report, layers, classes: classes.length, wanted }));
+  const judged = await judge({ bank, part: plan.report, layers, classes, wanted });
+  const { source, rows } = plan.report;
+  const images = { ids: Array.from(rows, (row) => source.ids[row]!), targets: labelsOf(source, rows) };
   const results: ResultRecord["results"] = [];
   for (const [h, head] of heads.entries()) {
     const choice = choices[h]!;
     const bySeed = judged.map((ofSeed) => ofSeed[h]![0]!);
     results.push(layerResult({ run, head, choice, bySeed, converged: settled(h, choice.trial) }));
     if (!writer) continue;
-    const { source, rows } = plan.report;
-    const images = { ids: Array.from(rows, (row) => source.ids[row]!), targets: labelsOf(source, rows) };
     const name = { layer: head.layer, head: head.kind };
     const seeds = bySeed.map((judgement, s) => ({ seed: settings.seeds[s]!, ...images, ...judgement }));
-    await writer.predictions({ ...name, classes, seeds });
-    const weights = await banks[0]!.bank.weights(h, choice.trial);
-    await exportHead({ dir: writer.headFolder(name), layer: head.layer, shape: head.shape, head: weights, classes });
+    await writer.predictions({ ...name, classes: run.classes, seeds });
+    const weights = await bank.weights({ seed: 0, head: h, trial: choice.trial });
+    const dir = writer.headFolder(name);
+    await exportHead({ dir, layer: head.layer, shape: head.shape, head: weights, classes: run.classes });
   }
   return results;
 }

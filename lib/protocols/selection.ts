@@ -1,12 +1,10 @@
 import { UserError } from "../errors.js";
-import type { Trial } from "../heads/block.js";
-import type { HeadSpec } from "../heads/head.js";
+import type { HeadBank } from "../heads/bank.js";
 import { topKAccuracy } from "../metrics/top-k.js";
 import type { Spread } from "../results/record.js";
 import { spread } from "../results/record.js";
 import { judge } from "./judging.js";
 import type { Part } from "./splits.js";
-import type { SeededBank } from "./training.js";
 
 /** The trial that a head is reported with. */
 export interface Choice {
@@ -18,45 +16,34 @@ export interface Choice {
 
 /** Top-1 of every trial on a part: `[seed][head][trial]`. */
 export async function everyTrial(options: {
-  banks: SeededBank[];
+  bank: HeadBank;
   part: Part;
   layers: string[];
   classes: number;
 }): Promise<number[][][]> {
-  const { banks, ...rest } = options;
-  const scores: number[][][] = [];
-  for (const { bank } of banks) {
-    const judged = await judge({ bank, ...rest });
-    scores.push(judged.map((ofHead) => ofHead.map(({ ranks }) => topKAccuracy(ranks, 1))));
-  }
-  return scores;
+  const judged = await judge(options);
+  return judged.map((ofSeed) => ofSeed.map((ofHead) => ofHead.map(({ ranks }) => topKAccuracy(ranks, 1))));
 }
 
 /**
  * Chooses the trial with the highest mean over the seeds; the first of equal ones.
  *
- * @param scores as {@link everyTrial} gives them; undefined where there is one trial, and nothing to choose.
+ * @param options.h position of the head in the bank.
+ * @param options.scores as {@link everyTrial} gives them; undefined where there is one trial, and nothing to choose.
  * @throws UserError where every trial diverged for some seed.
  */
-export function choose(options: {
-  head: HeadSpec;
-  /** Position of the head in the banks. */
-  h: number;
-  trials: Trial[];
-  banks: SeededBank[];
-  scores?: number[][][];
-}): Choice {
-  const { head, h, trials, banks, scores } = options;
-  const diverged = trials.map((_, t) => banks.some(({ bank }) => bank.diverged[h]![t]!));
+export function choose({ bank, h, scores }: { bank: HeadBank; h: number; scores?: number[][][] }): Choice {
+  const { trials } = bank;
+  const diverged = trials.map((_, t) => bank.diverged.some((ofSeed) => ofSeed[h]![t]!));
   if (!diverged.includes(false)) {
+    const { layer, kind } = bank.heads[h]!;
     const rates = [...new Set(trials.map(({ lr }) => lr))].join(", ");
-    throw new UserError(`Expected a setting under which ${head.layer} ${head.kind} trains, but all of them diverged`, {
+    throw new UserError(`Expected a setting under which ${layer} ${kind} trains, but all of them diverged`, {
       hint: `Try smaller learning rates than ${rates} (--lr), or normalised features.`,
     });
   }
-  const selection = trials.map((_, t) =>
-    scores && !diverged[t] ? spread(scores.map((ofSeed) => ofSeed[h]![t]!)) : null,
-  );
+  const measure = (t: number) => scores?.map((ofSeed) => ofSeed[h]![t]!);
+  const selection = trials.map((_, t) => (scores && !diverged[t] ? spread(measure(t)!) : null));
   let trial = diverged.indexOf(false);
   selection.forEach((found, t) => {
     if (found && found.mean > selection[trial]!.mean) trial = t;

@@ -1,9 +1,9 @@
 import { readSafetensors, writeSafetensors } from "../checkpoints/safetensors.js";
 import { exists } from "../files.js";
-import type { BankState } from "../heads/bank.js";
-import type { SeededBank, TrainingPosition } from "./training.js";
+import type { BankState, HeadBank } from "../heads/bank.js";
+import type { TrainingPosition } from "./training.js";
 
-/** What a saved training tells besides the banks. */
+/** What a saved training tells besides the bank. */
 export interface SavedTraining {
   position: TrainingPosition;
   /** What the protocol wants to know again; plain JSON. */
@@ -16,15 +16,10 @@ export interface SavedTraining {
  * @param options.key digest of all that the training depends on; a state is taken up only under the same.
  */
 export async function saveTraining(
-  options: SavedTraining & { file: string; key: string; banks: SeededBank[] },
+  options: SavedTraining & { file: string; key: string; bank: HeadBank },
 ): Promise<void> {
-  const { file, key, position, memory, banks } = options;
-  const states: BankState[] = [];
-  for (const { bank } of banks) states.push(await bank.state());
-  const arrays = Object.fromEntries(
-    states.flatMap((state, s) => Object.entries(state.arrays).map(([name, array]) => [`seed${s}.${name}`, array])),
-  );
-  const rest = states.map(({ factor, diverged }) => ({ factor, diverged }));
+  const { file, key, position, memory, bank } = options;
+  const { arrays, ...rest } = await bank.state();
   await writeSafetensors(file, { arrays, metadata: { key, saved: JSON.stringify({ position, memory, rest }) } });
 }
 
@@ -37,18 +32,13 @@ export async function saveTraining(
 export async function resumeTraining(options: {
   file: string;
   key: string;
-  banks: SeededBank[];
+  bank: HeadBank;
 }): Promise<SavedTraining | undefined> {
-  const { file, key, banks } = options;
+  const { file, key, bank } = options;
   if (!(await exists(file))) return undefined;
   const { arrays, metadata } = await readSafetensors(file);
   if (metadata.key !== key) return undefined;
-  const { rest, ...saved } = JSON.parse(metadata.saved!) as SavedTraining & { rest: Omit<BankState, "arrays">[] };
-  for (const [s, { bank }] of banks.entries()) {
-    const prefix = `seed${s}.`;
-    const own = Object.entries(arrays).filter(([name]) => name.startsWith(prefix));
-    const unprefixed = own.map(([name, array]) => [name.slice(prefix.length), array] as const);
-    bank.restore({ ...rest[s]!, arrays: Object.fromEntries(unprefixed) });
-  }
+  const { rest, ...saved } = JSON.parse(metadata.saved!) as SavedTraining & { rest: Omit<BankState, "arrays"> };
+  bank.restore({ ...rest, arrays });
   return saved;
 }

@@ -1,18 +1,12 @@
 import * as tf from "@tensorflow/tfjs";
 
-import type { FeatureBatch, FeatureSource } from "../features/source.js";
+import type { FeatureSource } from "../features/source.js";
 import type { HeadBank } from "../heads/bank.js";
 import type { Schedule } from "../optim/schedule.js";
 import { learningRateFactor } from "../optim/schedule.js";
 import type { Progress } from "../progress.js";
 import { random } from "../random.js";
 import type { Part } from "./splits.js";
-
-/** A bank and the seed that its weights and its order of images come from. */
-export interface SeededBank {
-  seed: number;
-  bank: HeadBank;
-}
 
 /** How far a training is: steps of `epoch` that are done. Both from 0. */
 export interface TrainingPosition {
@@ -21,7 +15,7 @@ export interface TrainingPosition {
 }
 
 export interface TrainingOptions {
-  banks: SeededBank[];
+  bank: HeadBank;
   train: Part;
   layers: string[];
   epochs: number;
@@ -31,7 +25,7 @@ export interface TrainingOptions {
   from?: TrainingPosition;
   /** Called after each epoch with the number of those done; training goes on when it resolves. */
   afterEpoch: (epochs: number) => Promise<void>;
-  /** Called after each step of all banks (and after `afterEpoch`), at the only places where training may be saved. */
+  /** Called after each step (and after `afterEpoch`), at the only places where training may be saved. */
   afterStep: (position: TrainingPosition) => Promise<void>;
   progress: Progress;
 }
@@ -44,11 +38,11 @@ export function labelsOf(source: FeatureSource, rows: Uint32Array): Int32Array {
 }
 
 /**
- * Trains all banks, seeds in lockstep. Each seed has an order of its own in each epoch, drawn from seed and epoch, so
- * that a run which is taken up meets the batches that it would have met.
+ * Trains a bank. Each seed has an order of its own in each epoch, drawn from seed and epoch, so that a run which is taken
+ * up meets the batches that it would have met.
  */
-export async function trainBanks(options: TrainingOptions): Promise<void> {
-  const { banks, train, layers, epochs, batchSize, schedule, afterEpoch, afterStep, progress } = options;
+export async function trainBank(options: TrainingOptions): Promise<void> {
+  const { bank, train, layers, epochs, batchSize, schedule, afterEpoch, afterStep, progress } = options;
   const { from = { epoch: 0, step: 0 } } = options;
   const used = usedRows(train.rows.length, batchSize);
   const stepsPerEpoch = Math.ceil(used / batchSize);
@@ -56,26 +50,23 @@ export async function trainBanks(options: TrainingOptions): Promise<void> {
   const task = progress.task({ label: "train", total, unit: "steps" });
   try {
     for (let { epoch, step } = from; epoch < epochs; epoch++, step = 0) {
-      const passes = banks.map(({ seed }) => {
+      const orders = bank.seeds.map((seed) => {
         const order = random(seed, "order", epoch).permutation(train.rows.length);
-        const rows = order.map((position) => train.rows[position]!).subarray(step * batchSize, used);
-        return train.source.pass({ rows, batchSize, layers })[Symbol.asyncIterator]();
+        return order.map((position) => train.rows[position]!).subarray(step * batchSize, used);
       });
-      try {
-        while (step < stepsPerEpoch) {
-          const factor = learningRateFactor(schedule, { epoch, epochs, step, stepsPerEpoch });
-          for (const [s, { bank }] of banks.entries()) {
-            const { value: batch } = (await passes[s]!.next()) as IteratorYieldResult<FeatureBatch>;
-            bank.step(batch.features, labelsOf(train.source, batch.rows), factor);
-            tf.dispose(batch.features);
-          }
-          step++;
-          task.advance(1, `epoch ${epoch + 1}/${epochs}`);
-          if (step % 8 === 0) await tf.nextFrame();
-          if (step < stepsPerEpoch) await afterStep({ epoch, step });
-        }
-      } finally {
-        for (const pass of passes) await pass.return?.();
+      const pass = train.source.pass({
+        rows: sideBySide(orders, batchSize),
+        batchSize: batchSize * orders.length,
+        layers,
+      });
+      for await (const { rows, features } of pass) {
+        const factor = learningRateFactor(schedule, { epoch, epochs, step, stepsPerEpoch });
+        bank.step(features, labelsOf(train.source, rows), factor);
+        tf.dispose(features);
+        step++;
+        task.advance(1, `epoch ${epoch + 1}/${epochs}`);
+        if (step % 8 === 0) await tf.nextFrame();
+        if (step < stepsPerEpoch) await afterStep({ epoch, step });
       }
       await afterEpoch(epoch + 1);
       await afterStep({ epoch: epoch + 1, step: 0 });
@@ -83,6 +74,21 @@ export async function trainBanks(options: TrainingOptions): Promise<void> {
   } finally {
     task.end();
   }
+}
+
+/** The first batch of every order, then the second of every order, and so on. */
+function sideBySide(orders: Uint32Array[], batchSize: number): Uint32Array {
+  const length = orders[0]!.length;
+  const rows = new Uint32Array(length * orders.length);
+  let at = 0;
+  for (let start = 0; start < length; start += batchSize) {
+    for (const order of orders) {
+      const batch = order.subarray(start, start + batchSize);
+      rows.set(batch, at);
+      at += batch.length;
+    }
+  }
+  return rows;
 }
 
 /** A last batch of a single image is left out: batch norm has no variance there. */

@@ -20,13 +20,13 @@ export interface MetricsLog {
 }
 
 /**
- * @param keep whether the lines that are there stay, for a run that goes on; a last line without an end is cut off.
+ * @param epochs the lines of so many epochs stay, for a run that goes on after them; what follows is cut off.
  * @throws UserError where the file cannot be written; on a full disk the lines before stay whole.
  */
-export function openMetricsLog({ file, keep }: { file: string; keep: boolean }): MetricsLog {
+export function openMetricsLog({ file, epochs }: { file: string; epochs: number }): MetricsLog {
   return guarded(file, () => {
-    const descriptor = openSync(file, keep ? "a+" : "w");
-    if (keep) ftruncateSync(descriptor, readFileSync(descriptor).lastIndexOf("\n") + 1);
+    const descriptor = openSync(file, epochs > 0 ? "a+" : "w");
+    if (epochs > 0) ftruncateSync(descriptor, lengthOf(readFileSync(descriptor, "utf8"), epochs));
     return {
       append: (line) => {
         const whole = fstatSync(descriptor).size;
@@ -40,6 +40,16 @@ export function openMetricsLog({ file, keep }: { file: string; keep: boolean }):
       close: () => closeSync(descriptor),
     };
   });
+}
+
+/** Bytes of the whole lines up to an epoch. */
+function lengthOf(text: string, epochs: number): number {
+  let bytes = 0;
+  for (const line of text.split("\n").slice(0, -1)) {
+    if ((JSON.parse(line) as MetricsLine).epoch > epochs) break;
+    bytes += Buffer.byteLength(line) + 1;
+  }
+  return bytes;
 }
 
 function guarded<T>(file: string, work: () => T): T {

@@ -44,8 +44,8 @@ export interface ResultWriterOptions {
   out: string;
   /** The resolved settings, plain values. Leave out what does not change a number (`out`, `quiet`). */
   settings: Record<string, unknown>;
-  /** Whether training goes on where an earlier run stopped: `metrics.jsonl` is then continued, else begun anew. */
-  resume?: boolean;
+  /** Whole epochs of an earlier run that training goes on from: `metrics.jsonl` is continued after them. Default: 0. */
+  epochs?: number;
 }
 
 /**
@@ -53,14 +53,14 @@ export interface ResultWriterOptions {
  *
  * @throws UserError where the folder holds another configuration, or cannot be written.
  */
-export async function resultWriter({ out, settings, resume = false }: ResultWriterOptions): Promise<ResultWriter> {
+export async function resultWriter({ out, settings, epochs = 0 }: ResultWriterOptions): Promise<ResultWriter> {
   const inFolder = (...names: string[]) => path.join(out, ...names);
   await refuseOtherConfiguration(out, settings);
   await mkdir(out, { recursive: true }).catch((error: unknown) => {
     throw asWriteError(error, out);
   });
   await writeFileAtomic(inFolder("config.yaml"), `# The resolved configuration of this run.\n${stringify(settings)}`);
-  const log = openMetricsLog({ file: inFolder("metrics.jsonl"), keep: resume });
+  const log = openMetricsLog({ file: inFolder("metrics.jsonl"), epochs });
   return {
     folder: out,
     metrics: (line) => log.append(line),

@@ -1,0 +1,51 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+
+import { noNative } from "./backends.js";
+import { root } from "./golden.js";
+
+/** What computes in tests of the command line that do not name a device themselves. */
+export const device = noNative ? "wasm" : "native";
+
+export interface Ended {
+  /** The exit code; null where a signal ended the process. */
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface Started {
+  child: ChildProcess;
+  ended: Promise<Ended>;
+}
+
+/** Starts a program of package.json's in a process of its own, as a user does; `cwd` is where the user stands. */
+export function start(program: "frozen-eval" | "eval-linear", argv: string[], cwd: string): Started {
+  return startNode([path.join(root, "cli", "bin", `${program}.cjs`), ...argv], cwd);
+}
+
+export function startNode(argv: string[], cwd: string): Started {
+  const child = spawn(process.execPath, argv, { cwd, stdio: ["ignore", "pipe", "pipe"] });
+  const told = { stdout: "", stderr: "" };
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (told.stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (told.stderr += text));
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (status) => resolve({ status, ...told }));
+  });
+  return { child, ended };
+}
+
+/** Runs a program to its end. */
+export function run(program: "frozen-eval" | "eval-linear", argv: string[], cwd: string): Promise<Ended> {
+  return start(program, argv, cwd).ended;
+}
+
+/** A folder that is gone when the tests of this file are over. Its name has a space in it, as users' folders have. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "frozen eval-"));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
