@@ -9,6 +9,8 @@ import { root } from "./golden.js";
 /** What computes in tests of the command line that do not name a device themselves. */
 export const device = noNative ? "wasm" : "native";
 
+export type Program = "frozen-eval" | "eval-linear";
+
 export interface Ended {
   /** The exit code; null where a signal ended the process. */
   status: number | null;
@@ -22,12 +24,22 @@ export interface Started {
 }
 
 /** Starts a program of package.json's in a process of its own, as a user does; `cwd` is where the user stands. */
-export function start(program: "frozen-eval" | "eval-linear", argv: string[], cwd: string): Started {
-  return startNode([path.join(root, "cli", "bin", `${program}.cjs`), ...argv], cwd);
+export function start(program: Program, argv: string[], cwd: string): Started {
+  return startProcess([process.execPath, launcher(program), ...argv], cwd);
 }
 
-export function startNode(argv: string[], cwd: string): Started {
-  const child = spawn(process.execPath, argv, { cwd, stdio: ["ignore", "pipe", "pipe"] });
+/** The file that package.json names for a program. */
+export function launcher(program: Program): string {
+  return path.join(root, "cli", "bin", `${program}.cjs`);
+}
+
+export function startProcess(
+  [command, ...argv]: string[],
+  cwd: string,
+  environment: Record<string, string> = {},
+): Started {
+  const env = { ...process.env, ...environment };
+  const child = spawn(command!, argv, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
   const told = { stdout: "", stderr: "" };
   child.stdout.setEncoding("utf8").on("data", (text: string) => (told.stdout += text));
   child.stderr.setEncoding("utf8").on("data", (text: string) => (told.stderr += text));
@@ -39,7 +51,7 @@ export function startNode(argv: string[], cwd: string): Started {
 }
 
 /** Runs a program to its end. */
-export function run(program: "frozen-eval" | "eval-linear", argv: string[], cwd: string): Promise<Ended> {
+export function run(program: Program, argv: string[], cwd: string): Promise<Ended> {
   return start(program, argv, cwd).ended;
 }
 

@@ -4,28 +4,14 @@
  *
  *     node dist/bench/preprocess.js [--python python3] [--images 600] [--workers 2] [--rounds 5]
  */
-import { spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import readline from "node:readline";
 import { parseArgs } from "node:util";
 
-import sharp from "sharp";
-
 import { imageBatches } from "../lib/images/pipeline.js";
-
-const root = path.resolve(__dirname, "..", "..");
-const photographs = ["photo_china.jpg", "photo_coffee.jpg", "photo_cat.png"];
-/** Width and height; the sizes that are frequent in ImageNet, and a large one. */
-const sizes = [
-  [500, 375],
-  [375, 500],
-  [500, 333],
-  [640, 480],
-  [400, 300],
-  [1024, 768],
-] as const;
+import { median, openPeer } from "./peer.js";
+import { makePhotographs } from "./photographs.js";
 
 /** What one pass over the images took, in seconds on the clock and of all processors together. */
 interface Pass {
@@ -45,9 +31,10 @@ async function main(): Promise<void> {
   const [images, workers, rounds] = [Number(values.images), Number(values.workers), Number(values.rounds)];
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "frozen-eval-bench-"));
   try {
-    const files = await makeImages(folder, images);
+    const files = await makePhotographs({ folder, count: images });
     const size = files.reduce((sum, file) => sum + fs.statSync(file).size, 0) / images;
-    const peer = openPeer(values.python, folder, workers);
+    const args = [folder, "--workers", String(workers)];
+    const peer = openPeer({ python: values.python, script: "preprocess.py", args });
     console.log(
       `${images} JPEGs, ${(size / 1000).toFixed(0)} kB each on average; ${workers} workers; ${await peer.next()}`,
     );
@@ -73,27 +60,6 @@ async function main(): Promise<void> {
   }
 }
 
-async function makeImages(folder: string, count: number): Promise<string[]> {
-  const sources = photographs.map((name) => path.join(root, "__tests__", "golden", "preprocess", "src", name));
-  const files: string[] = [];
-  for (let i = 0; i < count; i++) {
-    const [width, height] = sizes[i % sizes.length]!;
-    const file = path.join(folder, `${String(i).padStart(5, "0")}.jpg`);
-    // A little noise gives the files the size that photographs of these dimensions have.
-    const noise = { width, height, channels: 3 as const, noise: { type: "gaussian" as const, mean: 128, sigma: 10 } };
-    const grain = await sharp({ create: { ...noise, background: "grey" } })
-      .png()
-      .toBuffer();
-    await sharp(sources[i % sources.length])
-      .resize(width, height, { fit: "cover" })
-      .composite([{ input: grain, blend: "soft-light" }])
-      .jpeg({ quality: 92, chromaSubsampling: "4:2:0" })
-      .toFile(file);
-    files.push(file);
-  }
-  return files;
-}
-
 async function ownPass(files: string[], workers: number): Promise<Pass> {
   const start = performance.now();
   const before = process.cpuUsage();
@@ -108,30 +74,6 @@ async function ownPass(files: string[], workers: number): Promise<Pass> {
   for await (const { rows } of batches) if (rows.length === 0) throw new Error("An empty batch");
   const { user, system } = process.cpuUsage(before);
   return { seconds: (performance.now() - start) / 1000, processor: (user + system) / 1e6 };
-}
-
-function openPeer(python: string, folder: string, workers: number) {
-  const script = path.join(root, "bench", "peers", "preprocess.py");
-  const peer = spawn(python, [script, folder, "--workers", String(workers)], { stdio: ["pipe", "pipe", "inherit"] });
-  const lines = readline.createInterface({ input: peer.stdout })[Symbol.asyncIterator]();
-  const next = async () => {
-    const line = await lines.next();
-    if (line.done) throw new Error(`${python} ended; it needs what bench/peers/requirements.txt names`);
-    return line.value;
-  };
-  return {
-    next,
-    ask: async (mode: string) => {
-      peer.stdin.write(`${mode}\n`);
-      return next();
-    },
-    end: () => peer.stdin.end(),
-  };
-}
-
-function median(values: number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
 }
 
 void main();

@@ -68,12 +68,21 @@ describe("in one line, on a folder of class folders", () => {
     expect(first.timings.imagesPerSecond).toBeGreaterThan(0);
 
     const files = readdirSync(inFolder(out)).sort();
-    expect(files).toEqual(
-      ["config.yaml", "depth.png", "depth.svg", "heads", "metrics.jsonl", "predictions", "result.json", "table.md"],
-    );
+    expect(files).toEqual([
+      "config.yaml",
+      "depth.png",
+      "depth.svg",
+      "heads",
+      "metrics.jsonl",
+      "predictions",
+      "result.json",
+      "table.md",
+    ]);
     expect(readFileSync(inFolder(out, "depth.png")).subarray(1, 4).toString()).toBe("PNG");
     expect(readFileSync(inFolder(out, "depth.svg"), "utf8")).toMatch(/^<svg/);
-    const predictions = readFileSync(inFolder(out, "predictions", "block1.fc.csv"), "utf8").trim().split("\n");
+    const predictions = readFileSync(inFolder(out, "predictions", "block1.fc.csv"), "utf8")
+      .trim()
+      .split("\n");
     expect(predictions).toHaveLength(1 + 2 * 17);
     expect(predictions[1]).toMatch(/^0,"?\w[\w-]*\/\d{3}\.png"?,/);
     expect(readdirSync(inFolder(out, "heads"))).toHaveLength(8);
@@ -166,8 +175,8 @@ describe("on data with splits", () => {
     const lines = ["path,label,split"];
     const lists: string[] = [];
     for (const split of ["train", "val", "test"]) {
-      const images = filesBelow(inFolder("parts", split));
-      const names = Object.keys(images).sort();
+      const classes = readdirSync(inFolder("parts", split)).sort();
+      const names = classes.flatMap((name) => readdirSync(inFolder("parts", split, name)).sort().map((file) => `${name}/${file}`)); // prettier-ignore
       const labels = names.map((name) => path.dirname(name));
       lines.push(...names.map((name, i) => `parts/${split}/${name},${labels[i]!},${split}`));
       await fs.writeFile(inFolder(`${split}.txt`), names.map((name) => `parts/${split}/${name}\n`).join(""));

@@ -1,7 +1,11 @@
 // Starts the compiled program. A fresh clone is compiled first, once; an installed package is compiled already.
 const { existsSync } = require("node:fs");
 const { spawnSync } = require("node:child_process");
+const os = require("node:os");
 const path = require("node:path");
+
+// Images are decoded in this pool, which has four threads unless told otherwise before anything uses it.
+process.env.UV_THREADPOOL_SIZE ??= String(Math.max(4, os.availableParallelism() + 2));
 
 const root = path.resolve(__dirname, "..", "..");
 const program = path.join(root, "dist", "cli", "frozen-eval.js");

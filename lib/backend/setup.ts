@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 
 import { extractEntries, readEntry } from "../downloads/archive.js";
 import { cacheFolder } from "../downloads/cache.js";
-import { withLock } from "../downloads/lock.js";
+import { withLock } from "../lock.js";
 import { downloadNpmPackage } from "../downloads/npm.js";
 import { downloadWheel } from "../downloads/pypi.js";
 import { messageOf, UserError } from "../errors.js";

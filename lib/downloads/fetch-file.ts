@@ -9,7 +9,7 @@ import { asWriteError, errorCode, exists } from "../files.js";
 import { type Progress, type ProgressTask, silent } from "../progress.js";
 
 import { get, reason, type Response, Transient, withRetries } from "./http.js";
-import { withLock } from "./lock.js";
+import { withLock } from "../lock.js";
 
 /** What the content must be: a sha256 in hexadecimal, or npm's `sha512-<base64>`. */
 export type Digest = { sha256: string; integrity?: undefined } | { integrity: string; sha256?: undefined };

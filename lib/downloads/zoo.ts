@@ -11,7 +11,7 @@ import type { Progress } from "../progress.js";
 
 import { extractEntries } from "./archive.js";
 import { cacheFolder } from "./cache.js";
-import { withLock } from "./lock.js";
+import { withLock } from "../lock.js";
 import { downloadWheel } from "./pypi.js";
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);

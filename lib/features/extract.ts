@@ -14,7 +14,9 @@ import type { Progress } from "../progress.js";
 import { silent } from "../progress.js";
 import type { FeatureSet } from "./feature-set.js";
 import type { FeatureSource } from "./source.js";
+import { findStore } from "./store-format.js";
 import type { LayerSpec, StorePlace } from "./store-format.js";
+import { missingLayers, openStore } from "./store.js";
 import type { FeatureStore } from "./store.js";
 import { openStoreWriter } from "./store-writer.js";
 import { openStoredSource } from "./stored-source.js";
@@ -131,12 +133,13 @@ async function fillStore(
   options: ExtractFeaturesOptions & { place: StorePlace; requests: LayerRequest[]; split: DatasetSplit },
 ): Promise<{ store: FeatureStore; images: number; seconds: number }> {
   const { backbone, dataset, place, requests, split, progress = silent, signal } = options;
-  const writer = await openStoreWriter({
-    place,
-    layers: requests.map(layerSpec),
-    listing: split,
-    classes: dataset.classes,
-  });
+  const layers = requests.map(layerSpec);
+  // What is whole is only read: several runs may use it at once, and it may stand where nobody can write.
+  const folder = await findStore(place);
+  if (folder && (await missingLayers({ folder, layers })).length === 0) {
+    return { store: await openStore({ folder, key: place.key }), images: 0, seconds: 0 };
+  }
+  const writer = await openStoreWriter({ place, layers, listing: split, classes: dataset.classes });
   const first = writer.firstMissingRow;
   if (writer.missing.length === 0) return { store: await writer.finish(), images: 0, seconds: 0 };
   const wanted = requests.filter(({ name }) => writer.missing.some((layer) => layer.name === name));

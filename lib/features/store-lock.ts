@@ -1,6 +1,6 @@
 import path from "node:path";
 
-import { withLock } from "../downloads/lock.js";
+import { withLock } from "../lock.js";
 import { UserError } from "../errors.js";
 
 /** Takes the lock of a store until the function that is returned is called. */

@@ -30,6 +30,9 @@ export interface TrainingOptions {
   progress: Progress;
 }
 
+/** Milliseconds after which signals and progress bars get their turn. */
+const breath = 50;
+
 /** Single labels of the given rows. */
 export function labelsOf(source: FeatureSource, rows: Uint32Array): Int32Array {
   const { targets } = source;
@@ -48,6 +51,7 @@ export async function trainBank(options: TrainingOptions): Promise<void> {
   const stepsPerEpoch = Math.ceil(used / batchSize);
   const total = (epochs - from.epoch) * stepsPerEpoch - from.step;
   const task = progress.task({ label: "train", total, unit: "steps" });
+  let breathed = Date.now();
   try {
     for (let { epoch, step } = from; epoch < epochs; epoch++, step = 0) {
       const orders = bank.seeds.map((seed) => {
@@ -65,7 +69,10 @@ export async function trainBank(options: TrainingOptions): Promise<void> {
         tf.dispose(features);
         step++;
         task.advance(1, `epoch ${epoch + 1}/${epochs}`);
-        if (step % 8 === 0) await tf.nextFrame();
+        if (Date.now() - breathed > breath) {
+          await tf.nextFrame();
+          breathed = Date.now();
+        }
         if (step < stepsPerEpoch) await afterStep({ epoch, step });
       }
       await afterEpoch(epoch + 1);

@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { withLock } from "../../lib/downloads/lock.js";
+import { withLock } from "../lib/lock.js";
 
 describe("withLock", () => {
   let folder: string;

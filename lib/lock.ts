@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { asWriteError, errorCode, temporaryName } from "../files.js";
+import { asWriteError, errorCode, temporaryName } from "./files.js";
 
 export interface LockOptions {
   /** The file that stands for the lock while it is held. */
