@@ -49,18 +49,34 @@ async function featuresOf(settings: LinearSettings, context: CommandContext): Pr
 }
 
 async function plan(settings: LinearSettings, context: CommandContext) {
-  const { planExtraction } = await import("../lib/features/extraction-plan.js");
   const { formatLinearPlan, planLinear } = await import("../lib/protocols/linear-plan.js");
-  const { options, dataset } = await openExtraction(imagesOf(settings), context);
-  const extraction = await planExtraction(options);
-  const whole = dataset.splits.train ?? dataset.splits.all;
-  const linear = await planLinear({
-    extraction,
-    settings: protocolOf(settings),
-    classes: dataset.classes.length,
-    trainingImages: Math.round((whole?.size ?? 0) * (dataset.splits.all ? 1 - settings.testFraction : 1)),
-  });
+  const linear = await planLinear({ ...(await workOf(settings, context)), settings: protocolOf(settings) });
   return { text: formatLinearPlan(linear), json: linear };
+}
+
+/** What there is to extract, and what to train on. */
+async function workOf(settings: LinearSettings, context: CommandContext) {
+  const { testFraction } = settings;
+  if (settings.features !== undefined) {
+    const features = await featuresOf(settings, context);
+    const { splits, classes } = features;
+    await features.close();
+    const whole = (splits.train ?? splits.all)!;
+    const named = Object.values(splits).map(({ size }) => ({ images: size }));
+    return {
+      extraction: { layers: whole.layers, splits: named, images: 0, bytes: 0 },
+      classes: classes.length,
+      trainingImages: Math.round(whole.size * (splits.train ? 1 : 1 - testFraction)),
+    };
+  }
+  const { planExtraction } = await import("../lib/features/extraction-plan.js");
+  const { options, dataset } = await openExtraction(imagesOf(settings), context);
+  const { train, all } = dataset.splits;
+  return {
+    extraction: await planExtraction(options),
+    classes: dataset.classes.length,
+    trainingImages: Math.round((train ?? all)!.size * (train ? 1 : 1 - testFraction)),
+  };
 }
 
 function protocolOf(settings: LinearSettings): LinearProtocol {
@@ -70,8 +86,7 @@ function protocolOf(settings: LinearSettings): LinearProtocol {
 /** The check of the settings has asked for both where there are no features. */
 function imagesOf(settings: LinearSettings) {
   const { backbone, data } = settings;
-  if (backbone === undefined || data === undefined)
-    throw expected("--backbone and --data", "--dry-run", settings.features);
+  if (backbone === undefined || data === undefined) throw new Error("the settings' own check asks for both");
   return { ...settings, backbone, data };
 }
 

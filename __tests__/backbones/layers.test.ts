@@ -1,4 +1,4 @@
-import { layerFolder, parseLayers } from "../../lib/backbones/layers.js";
+import { parseLayers } from "../../lib/backbones/layers.js";
 import type { Tap } from "../../lib/backbones/manifest.js";
 import type { UserError } from "../../lib/errors.js";
 
@@ -66,23 +66,5 @@ describe("layers asked for", () => {
       hint = (error as UserError).hint;
     }
     expect(hint).toBe("Did you mean res5avg?");
-  });
-});
-
-describe("folders of layers", () => {
-  const folder = (name: string, text = "avg") => layerFolder(parseLayers({ text: [`${name}:${text}`], taps: [tap(name, [9, 9, 4])] })[0]!); // prettier-ignore
-
-  test("read like tap and pooling", () => {
-    expect(folder("res4", "avg_pool(8x8,3,0)")).toBe("res4.avg_pool-8x8-3-0");
-    expect(folder("layer1.0")).toBe("layer1.0.avg");
-  });
-
-  test("are safe, and differ where layers do", () => {
-    const names = ["a", "a.b", "a.avg", "a/b", "a%2fb", "..", ".a", "a b", "a*", "ä", "x".repeat(300), "x".repeat(301)];
-    const folders = names.flatMap((name) =>
-      ["avg", "max", "identity", "avg_pool(2,1,0)"].map((text) => folder(name, text)),
-    );
-    expect(new Set(folders).size).toBe(folders.length);
-    for (const name of folders) expect(name).toMatch(/^[A-Za-z0-9_%-][A-Za-z0-9._%-]{0,240}$/);
   });
 });

@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-
 import { didYouMean, expected, messageOf, UserError } from "../errors.js";
 import type { Tap } from "./manifest.js";
 import { parsePooling, type Pooling, type VisslPooling } from "./pooling.js";
@@ -35,7 +33,9 @@ export function parseLayers(options: { text: string | readonly LayerEntry[]; tap
   const requests = entries.flatMap((entry) =>
     typeof entry === "string" ? fromText(entry, taps) : fromVissl(entry, taps),
   );
-  return [...new Map(requests.map((request) => [layerFolder(request), request])).values()];
+  return [
+    ...new Map(requests.map((request) => [JSON.stringify([request.tap.name, request.pooling.text]), request])).values(),
+  ];
 }
 
 /**
@@ -54,21 +54,6 @@ export function requestLayer(tap: Tap, pooling: Pooling = parsePooling(tap.pooli
   const own = parsePooling(tap.pooling).text === pooling.text;
   const width = shape.reduce((product, size) => product * size, 1);
   return { name: own ? tap.name : `${tap.name}:${pooling.text}`, tap, pooling, shape, width };
-}
-
-/**
- * A folder's name for a layer: tap and pooling, e.g. `res4.avg_pool-8x8-3-0`. Two layers never share one.
- *
- * The pooling is always named, so that another default in a manifest never meets features that were pooled otherwise.
- */
-export function layerFolder({ tap, pooling }: Pick<LayerRequest, "tap" | "pooling">): string {
-  // A pooling holds no full stop and has a fixed number of arguments: the last full stop divides, hyphens do the rest.
-  const pooled = pooling.text.replace(/[(,]/g, "-").replace(")", "");
-  const safe = tap.name.replace(/[^A-Za-z0-9._-]|^\./gu, (letter) =>
-    [...Buffer.from(letter)].map((byte) => `%${byte.toString(16).padStart(2, "0")}`).join(""),
-  );
-  const digest = () => createHash("sha256").update(tap.name).digest("hex").slice(0, 32);
-  return `${safe.length <= 160 ? safe : `${safe.slice(0, 100)}%%${digest()}`}.${pooled}`;
 }
 
 /** Entries of the text; commas within parentheses belong to a pooling. */
@@ -109,18 +94,27 @@ function fromVissl(entry: unknown, taps: readonly Tap[]): LayerRequest[] {
 }
 
 function matching(pattern: string, taps: readonly Tap[]): Tap[] {
-  const exact = taps.filter(({ name }) => name === pattern);
-  if (exact.length > 0) return exact;
-  if (pattern === "all") return [...taps];
-  const glob = new RegExp(
-    `^${pattern
-      .replace(/[.+^${}()|[\]\\]/g, "\\$&")
-      .replace(/\*/g, ".*")
-      .replace(/\?/g, ".")}$`,
-  );
-  const found = /[*?]/.test(pattern) ? taps.filter(({ name }) => glob.test(name)) : [];
+  const found = matchNames({ pattern, names: taps.map(({ name }) => name), of: "this backbone" });
+  return taps.filter(({ name }) => found.includes(name));
+}
+
+/**
+ * The layers that a name, a glob or `all` means, in the order of `names`.
+ *
+ * @param options.of whose layers they are, for messages.
+ * @throws UserError where there is none.
+ */
+export function matchNames(options: { pattern: string; names: readonly string[]; of: string }): string[] {
+  const { pattern, names: all, of } = options;
+  if (all.includes(pattern)) return [pattern];
+  if (pattern === "all") return [...all];
+  const letters = pattern
+    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+    .replace(/\*/g, ".*")
+    .replace(/\?/g, ".");
+  const found = /[*?]/.test(pattern) ? all.filter((name) => new RegExp(`^${letters}$`).test(name)) : [];
   if (found.length > 0) return found;
-  throw expected("a layer of this backbone", "--layers", pattern, didYouMean(pattern.replace(/[*?]/g, ""), taps.map(({ name }) => name))); // prettier-ignore
+  throw expected(`a layer of ${of}`, "--layers", pattern, didYouMean(pattern.replace(/[*?]/g, ""), all));
 }
 
 function names(taps: readonly Tap[]): string {

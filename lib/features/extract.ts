@@ -9,6 +9,7 @@ import type { Dataset, DatasetSplit, SplitName } from "../datasets/dataset.js";
 import { expected } from "../errors.js";
 import { digestOf } from "../files.js";
 import { badImagesError, imageBatches } from "../images/pipeline.js";
+import type { Transform } from "../images/transform.js";
 import { parseTransform } from "../images/transform.js";
 import type { Progress } from "../progress.js";
 import { silent } from "../progress.js";
@@ -59,6 +60,7 @@ export interface ExtractFeaturesOptions {
 export async function extractFeatures(options: ExtractFeaturesOptions): Promise<FeatureSet> {
   const { backbone, dataset, precision = "float32", onBadImage = "stop" } = options;
   const transform = parseTransform(options.transform ?? backbone.manifest.transform);
+  checkSize(backbone, transform);
   const requests = parseLayers({ text: options.layers ?? "all", taps: backbone.taps });
   const extraction = { images: 0, seconds: 0 };
   const sources: Partial<Record<SplitName, FeatureSource>> = {};
@@ -95,6 +97,15 @@ export async function extractFeatures(options: ExtractFeaturesOptions): Promise<
     extraction,
     close,
   };
+}
+
+/** Whether images come out of the transform as the backbone wants them. */
+function checkSize({ manifest }: Backbone, transform: Transform): void {
+  const { height, width } = manifest.input;
+  const size = transform.outputSize();
+  if (size && (size[0] !== height || size[1] !== width)) {
+    throw expected(`images of ${height}x${width}, as ${manifest.arch} wants them,`, "--transform", transform.text);
+  }
 }
 
 /** The splits that are asked for. */

@@ -1,12 +1,14 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 
+import { matchNames } from "../backbones/layers.js";
 import type { SplitName } from "../datasets/dataset.js";
 import { expected, UserError } from "../errors.js";
 import { digestOf, exists } from "../files.js";
 import { openNpyPair } from "./array-source.js";
 import type { FeatureSet } from "./feature-set.js";
 import type { FeatureSource } from "./source.js";
+import type { FeatureStore } from "./store.js";
 import { openStore } from "./store.js";
 import { openStoredSource } from "./stored-source.js";
 import { openVisslDump } from "./vissl-dump.js";
@@ -56,7 +58,7 @@ async function fromStores(spec: string, layers?: string[]): Promise<FeatureSet> 
         );
       }
       first ??= store;
-      splits[store.dataset.split] = await openStoredSource({ store, layers: layers && wantedOf(store.layers, layers) });
+      splits[store.dataset.split] = await openStoredSource({ store, layers: layers && stored(store, layers) });
       digests[store.dataset.split] = store.key.dataset;
       skipped.push(...store.skipped.map(({ id, reason }) => ({ id, reason })));
     }
@@ -77,9 +79,10 @@ async function fromStores(spec: string, layers?: string[]): Promise<FeatureSet> 
   };
 }
 
-/** Layers by name, in the order asked for; `all` and globs are the backbone's to resolve. */
-function wantedOf(stored: { name: string }[], layers: string[]): string[] {
-  return layers.includes("all") ? stored.map(({ name }) => name) : layers;
+/** The names of a store's layers that names, globs and `all` mean. */
+function stored({ layers, folder }: FeatureStore, patterns: string[]): string[] {
+  const names = layers.map(({ name }) => name);
+  return [...new Set(patterns.flatMap((pattern) => matchNames({ pattern, names, of: folder })))];
 }
 
 async function storesAt(spec: string): Promise<string[]> {

@@ -137,7 +137,7 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
           tf.concat(own.map(({ block }) => crossEntropy(blockLogits(block, inputOf(head).input), oneHot)), 1), // prettier-ignore
         );
       });
-      const read = await Promise.all(losses.map(async (loss) => (await loss.array()) as number[][]));
+      const read = await Promise.all(losses.map(async (loss) => await loss.array()));
       tf.dispose(losses);
       return seeds.map((_, s) => read.map((ofHead) => ofHead[s]!));
     },

@@ -125,7 +125,7 @@ export function stepBlock(block: Block, { sgd, input, transposed, oneHot, rateCh
 export function blockLogits(block: Block, input: tf.Tensor3D): tf.Tensor3D {
   return tf.tidy(() => {
     const { weight, batchNorm } = block;
-    if (!batchNorm) return tf.matMul<tf.Tensor3D>(input, weight.value as tf.Tensor3D);
+    if (!batchNorm) return tf.matMul<tf.Tensor3D>(input, weight.value);
     const { matrix, bias } = parts(weight.value as tf.Tensor3D);
     const byChannel = splitByChannel(block, matrix);
     const folded = tf.mul(byChannel, alongChannels(batchNorm.gamma.value)).reshape<tf.Tensor3D>(matrix.shape);
@@ -160,7 +160,7 @@ function parts(whole: tf.Tensor3D): { matrix: tf.Tensor3D; bias: tf.Tensor3D } {
 }
 
 function channelsOf({ batchNorm, weight }: Block): number {
-  return batchNorm!.gamma.value.shape[0]! / weight.value.shape[0]!;
+  return batchNorm!.gamma.value.shape[0] / weight.value.shape[0];
 }
 
 /** [seeds, C·positions, trials·classes] → [seeds·C, positions, trials, classes]. */
@@ -191,7 +191,7 @@ function alongChannels(parameter: tf.Tensor): tf.Tensor4D {
 
 /** Sets the marked trials' weights and momentum to zero for one seed, so that what they overflowed to is gone. */
 export function zeroTrials(block: Block, seed: number, marked: boolean[]): void {
-  const seeds = block.weight.value.shape[0]!;
+  const seeds = block.weight.value.shape[0];
   for (const parameter of parametersOf(block)) {
     for (const key of ["value", "momentum"] as const) {
       const before = parameter[key];

@@ -31,7 +31,10 @@ const measuredSteps = 5;
  * @param trainingImages about how many images the heads are trained on.
  */
 export async function planLinear(options: {
-  extraction: ExtractionPlan;
+  extraction: Pick<ExtractionPlan, "images" | "bytes" | "imagesPerSecond"> & {
+    layers: FeatureLayer[];
+    splits: { images: number }[];
+  };
   settings: LinearProtocol;
   classes: number;
   trainingImages: number;

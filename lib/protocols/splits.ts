@@ -34,7 +34,7 @@ export interface SplitPlan {
   select?: Part;
   report: Part;
   /** For the record. */
-  selection: { on: string; reportedOn: "test" | "val"; selectedOnReported: boolean };
+  selection: { on: string | null; reportedOn: "test" | "val"; selectedOnReported: boolean };
   how: string;
 }
 
@@ -65,7 +65,7 @@ export function planSplits(options: SplitOptions): SplitPlan {
 
   const selectOn = options.selectOn ?? (splits.val && reportOn !== "val" ? "val" : "held-out");
   if (!choice) {
-    return { train, report, how: how.join("; "), selection: said("nothing: there is one setting", reportOn, false) };
+    return { train, report, how: how.join("; "), selection: said(null, reportOn, false) };
   }
   if (selectOn === "val") {
     const val = splits.val;
@@ -96,7 +96,7 @@ export function planSplits(options: SplitOptions): SplitPlan {
   return { train: held.rest, select: held.part, report, how: how.join("; "), selection };
 }
 
-function said(on: string, reportedOn: "test" | "val", selectedOnReported: boolean): SplitPlan["selection"] {
+function said(on: string | null, reportedOn: "test" | "val", selectedOnReported: boolean): SplitPlan["selection"] {
   return { on, reportedOn, selectedOnReported };
 }
 

@@ -107,9 +107,11 @@ function requireShapes({ shape, head, classes }: Pick<ExportHeadOptions, "shape"
   const lengths: [string, ArrayLike<number>, number][] = [
     ["weight [width, classes]", head.weight, width * classes.length],
     ["bias [classes]", head.bias, classes.length],
-    ...Object.entries(head.batchNorm ?? {}).map(
-      ([name, values]): [string, ArrayLike<number>, number] => [`${name} [channels]`, values as Float32Array, shape[0]!],
-    ),
+    ...Object.entries(head.batchNorm ?? {}).map(([name, values]): [string, ArrayLike<number>, number] => [
+      `${name} [channels]`,
+      values as Float32Array,
+      shape[0]!,
+    ]),
   ];
   for (const [name, values, length] of lengths) {
     if (values.length !== length) throw expected(`${length} numbers`, `${name} of an exported head`, values.length);

@@ -97,8 +97,8 @@ export const recordSchema = z
     }),
     seeds: z.array(z.number().int()).min(1),
     selection: z.strictObject({
-      /** What the setting was chosen on, e.g. `held-out 20 % of train`. */
-      on: z.string().min(1),
+      /** What the setting was chosen on, e.g. `held-out 20 % of train`; null where there was one, and nothing to choose. */
+      on: z.string().min(1).nullable(),
       metric: z.string().min(1),
       /** The split whose numbers `results` tells. */
       reportedOn: z.enum(["train", "val", "test"]),

@@ -86,7 +86,8 @@ export function seedsText({ seeds }: ResultRecord): string {
 /** On which images the setting was chosen and on which the numbers are; a warning where they are the same. */
 export function selectionText({ selection }: ResultRecord): string {
   const { on, metric, reportedOn, selectedOnReported } = selection;
-  const text = `chosen on ${on} by ${metric === "top1" ? "top-1" : metric}, reported on ${reportedOn}`;
+  const how = on === null ? "one setting, none chosen" : `chosen on ${on} by ${metric === "top1" ? "top-1" : metric}`;
+  const text = `${how}, reported on ${reportedOn}`;
   return selectedOnReported ? `${text} (the same images: TOO GOOD)` : text;
 }
 
