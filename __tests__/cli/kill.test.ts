@@ -62,7 +62,7 @@ describe("an extraction that is killed", () => {
       { happened: () => begun(1) },
       { happened: () => begun(2), goesOnAt: 64 },
     ];
-    const again = { program: "frozen-eval", argv: [...argv, ...layers, "killed"], cwd: folder };
+    const again = { program: "frozen-eval" as const, argv: [...argv, ...layers, "killed"], cwd: folder };
     for (const { happened, goesOnAt } of moments) {
       const { stderr } = await stopWhen(again, "SIGKILL", happened);
       if (goesOnAt !== undefined) expect(stderr).toContain(`goes on at image ${goesOnAt} of ${images}`);
@@ -95,7 +95,7 @@ describe("a training that is stopped", () => {
     const undisturbed = await run("eval-linear", [...argv, "--out", whole], folder);
     expect(undisturbed).toMatchObject({ status: 0 });
 
-    const again = { program: "eval-linear", argv: [...argv, "--out", out], cwd: folder };
+    const again = { program: "eval-linear" as const, argv: [...argv, "--out", out], cwd: folder };
     await stopWhen(again, "SIGKILL", () => epochsDone(out) >= 5);
     expect(existsSync(path.join(folder, out, "result.json"))).toBe(false);
     const { stderr } = await stopWhen(again, "SIGTERM", () => epochsDone(out) >= 40);

@@ -4,7 +4,7 @@ import { expected } from "../errors.js";
 import type { Sgd } from "../optim/sgd.js";
 import type { ChannelStatistics } from "./batch-norm.js";
 import { channelStatistics, normalise, updateRunning } from "./batch-norm.js";
-import type { Block, Trial } from "./block.js";
+import type { Block, BlockStep, Trial } from "./block.js";
 import { blockLogits, createBlock, disposeRates, parametersOf, setRates, stepBlock, zeroTrials } from "./block.js";
 import { crossEntropy } from "./cross-entropy.js";
 import type { HeadSpec, HeadWeights } from "./head.js";
@@ -121,9 +121,9 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
         const oneHot = oneHotOf(labels, classes);
         const inputOf = trainingInputs(features, seeds.length);
         for (const { head, blocks: own, running } of all) {
-          const { input, transposed, statistics } = inputOf(head);
+          const { input, transposedProduct, statistics } = inputOf(head);
           if (running && statistics) updateRunning(running, statistics, (batch * headWidth(head)) / head.shape[0]!);
-          for (const { block } of own) stepBlock(block, { sgd, input, transposed: transposed(), oneHot, rateChange });
+          for (const { block } of own) stepBlock(block, { sgd, input, transposedProduct, oneHot, rateChange });
         }
       });
     },
@@ -259,16 +259,12 @@ function createHeadBlocks(head: HeadSpec, options: HeadBankOptions): HeadBlocks 
 interface TrainingInput {
   /** [seeds, batch, width + 1] */
   input: tf.Tensor3D;
-  /** [seeds, width + 1, batch] */
-  transposed: () => tf.Tensor3D;
+  transposedProduct: BlockStep["transposedProduct"];
   /** Of the batch, where the input is normalised by them. */
   statistics?: ChannelStatistics;
 }
 
-/**
- * What each head reads in training, made once for all its trials. It is transposed here, once, because a product with a
- * transposed operand is slow in the wasm backend and no faster elsewhere.
- */
+/** What each head reads in training, made once for all its trials. */
 function trainingInputs(features: LayerFeatures, seeds: number): (head: HeadSpec) => TrainingInput {
   const made = new Map<string, TrainingInput>();
   return ({ layer, kind, shape }) => {
@@ -279,12 +275,21 @@ function trainingInputs(features: LayerFeatures, seeds: number): (head: HeadSpec
       const x = features[layer]!.reshape<tf.Tensor3D>([seeds, rows / seeds, width]);
       const statistics = kind === "bn_fc" ? channelStatistics(x, shape[0]!) : undefined;
       const input = withOnes(statistics ? normalise(x, statistics) : x);
-      let transposed: tf.Tensor3D | undefined;
-      entry = { input, transposed: () => (transposed ??= tf.transpose(input, [0, 2, 1])), statistics };
+      entry = { input, transposedProduct: transposedProductOf(input), statistics };
       made.set(key, entry);
     }
     return entry;
   };
+}
+
+/**
+ * Native TensorFlow reads a transposed operand as fast as a plain one. WebAssembly's product is ten times slower with
+ * one, so there the input is transposed first, once for all trials.
+ */
+function transposedProductOf(input: tf.Tensor3D): BlockStep["transposedProduct"] {
+  if (tf.getBackend() === "tensorflow") return (error) => tf.matMul<tf.Tensor3D>(input, error, true);
+  const transposed = tf.transpose(input, [0, 2, 1]);
+  return (error) => tf.matMul<tf.Tensor3D>(transposed, error);
 }
 
 /** With a last column of ones, for the bias. */

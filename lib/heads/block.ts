@@ -92,8 +92,8 @@ export interface BlockStep {
   sgd: Sgd;
   /** What the linear layer reads, with its column of ones: [seeds, batch, width + 1]. */
   input: tf.Tensor3D;
-  /** The same, [seeds, width + 1, batch]. */
-  transposed: tf.Tensor3D;
+  /** [seeds, batch, columns] → inputᵀ·error, [seeds, width + 1, columns]. */
+  transposedProduct: (error: tf.Tensor3D) => tf.Tensor3D;
   /** Shape [seeds·batch, 1, classes]. */
   oneHot: tf.Tensor3D;
   /** η′/η since the last step. */
@@ -101,13 +101,13 @@ export interface BlockStep {
 }
 
 /** One step of every trial of the block. */
-export function stepBlock(block: Block, { sgd, input, transposed, oneHot, rateChange }: BlockStep): void {
+export function stepBlock(block: Block, { sgd, input, transposedProduct, oneHot, rateChange }: BlockStep): void {
   const { gradient: scale, decay } = block.rates!;
   const update = (parameter: SgdParameter, scaledGradient: tf.Tensor, scaledDecay?: tf.Tensor) =>
     sgdStep(sgd, { parameter, scaledGradient, scaledDecay, rateChange });
   tf.tidy(() => {
     const error = crossEntropyGradient(blockLogits(block, input), oneHot, scale);
-    const product = tf.matMul<tf.Tensor3D>(transposed, error);
+    const product = transposedProduct(error);
     if (block.batchNorm) {
       const gradients = batchNormGradients(block, product);
       update(block.weight, gradients.weight, decay);

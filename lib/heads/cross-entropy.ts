@@ -13,8 +13,7 @@ export function crossEntropyGradient(logits: tf.Tensor3D, oneHot: tf.Tensor3D, s
   return tf.tidy(() => {
     const [rows, , classes] = oneHot.shape;
     const trials = logits.shape[2] / classes;
-    const probabilities = tf.softmax(logits.reshape([rows * trials, classes]));
-    const error = tf.sub(probabilities.reshape([rows, trials, classes]), oneHot);
+    const error = tf.sub(tf.softmax(logits.reshape([rows, trials, classes])), oneHot);
     return tf.mul<tf.Tensor3D>(error.reshape(logits.shape), scale);
   });
 }

@@ -7,9 +7,10 @@ import * as tf from "@tensorflow/tfjs";
  *
  * Here each column of a parameter belongs to a trial with its own η and λ, and the same is written with two savings.
  * The loss gradient arrives already multiplied by −η, for its columns are scaled where they are still a small matrix
- * (batch × columns). And the momentum is kept as n = −η·v, so that a step is five passes over memory:
+ * (batch × columns). And the momentum is kept as n = −ημ·v, what the next step adds to begin with, so that a step is five
+ * passes over memory, four without weight decay:
  *
- *     q = −η∇ − ηλ·w,   n ← μ·n + q,   w ← w + q + μ·n   (Nesterov)   or   w ← w + n
+ *     q = −η∇ − ηλ·w,   p = n + q,   n ← μ·p,   w ← w + q + n   (Nesterov)   or   w ← w + p
  *
  * n depends on η, so it is multiplied by η′/η where the rate changes.
  */
@@ -40,10 +41,12 @@ export function sgdStep({ momentum, nesterov }: Sgd, step: SgdStep): void {
   const { parameter, scaledGradient, scaledDecay, rateChange } = step;
   const before = { ...parameter };
   tf.tidy(() => {
-    const q = scaledDecay ? tf.add(scaledGradient, tf.mul(before.value, scaledDecay)) : scaledGradient;
-    const n = tf.add(tf.mul(before.momentum, momentum * rateChange), q);
-    parameter.momentum = tf.keep(n);
-    parameter.value = tf.keep(nesterov ? tf.addN([before.value, q, tf.mul(n, momentum)]) : tf.add(before.value, n));
+    const w = before.value;
+    const n = rateChange === 1 ? before.momentum : tf.mul(before.momentum, rateChange);
+    const q = scaledDecay ? tf.add(scaledGradient, tf.mul(w, scaledDecay)) : scaledGradient;
+    const p = tf.add(n, q);
+    parameter.momentum = tf.keep(tf.mul(p, momentum));
+    parameter.value = tf.keep(nesterov ? tf.addN([w, q, parameter.momentum]) : tf.add(w, p));
   });
   before.value.dispose();
   before.momentum.dispose();
