@@ -24,7 +24,7 @@ const definition = defineSettings({
       expected: "a folder",
     }),
   }),
-  examples: [{ command: "npm run quickstart", meaning: "In a clone of the repository." }],
+  examples: [{ command: "npx frozen-eval quickstart", meaning: "What npm run quickstart does in a clone." }],
 });
 
 export const quickstart = command(definition, async ({ out }, context) => {

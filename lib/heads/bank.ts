@@ -2,13 +2,15 @@ import * as tf from "@tensorflow/tfjs";
 
 import { expected } from "../errors.js";
 import type { Sgd } from "../optim/sgd.js";
-import type { ChannelStatistics } from "./batch-norm.js";
-import { channelStatistics, normalise, updateRunning } from "./batch-norm.js";
-import type { Block, BlockStep, Trial } from "./block.js";
-import { blockLogits, createBlock, disposeRates, parametersOf, setRates, stepBlock, zeroTrials } from "./block.js";
+import { normalise, updateRunning } from "./batch-norm.js";
+import type { Block, Trial } from "./block.js";
+import { blockLogits, disposeRates, setRates, stepBlock, zeroTrials } from "./block.js";
 import { crossEntropy } from "./cross-entropy.js";
 import type { HeadSpec, HeadWeights } from "./head.js";
 import { headWidth } from "./head.js";
+import { createHeadBlocks, slots } from "./head-blocks.js";
+import type { LayerFeatures } from "./training-input.js";
+import { oneHotOf, trainingInputs, withOnes } from "./training-input.js";
 
 export interface HeadBankOptions {
   heads: HeadSpec[];
@@ -30,9 +32,6 @@ export interface HeadBankOptions {
   blockBytes?: number;
 }
 
-/** [rows, width] a layer. Not disposed by the bank. */
-export type LayerFeatures = Record<string, tf.Tensor2D>;
-
 /** Where a trained head stands in a bank: positions in `seeds`, `heads` and `trials`. */
 export interface BankPlace {
   seed: number;
@@ -42,7 +41,7 @@ export interface BankPlace {
 
 /**
  * Heads that are trained at once, in one pass over the features: every head × every trial × every seed. Each comes out
- * as a run of its own would give it, to the rounding of the matrix product.
+ * as a run of its own would give it, to the rounding of the matrix product. Features are never disposed here.
  */
 export interface HeadBank {
   readonly heads: HeadSpec[];
@@ -82,18 +81,8 @@ export interface BankState {
   diverged: boolean[][][];
 }
 
-/** Found best on two cores with 1280-d features (bench/bank.ts). */
-const defaultBlockBytes = 2 ** 22;
-
 /** A smaller factor is taken for this one: the momentum is kept in units of the rate, and must not lose its digits. */
 const leastFactor = 1e-12;
-
-/** A head's trials, cut into blocks. */
-interface HeadBlocks {
-  head: HeadSpec;
-  blocks: { first: number; block: Block }[];
-  running?: ChannelStatistics;
-}
 
 /** @throws UserError where there is no head, trial or seed, fewer than two classes, or a rate is out of range. */
 export function createHeadBank(options: HeadBankOptions): HeadBank {
@@ -234,93 +223,6 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
   };
 }
 
-function createHeadBlocks(head: HeadSpec, options: HeadBankOptions): HeadBlocks {
-  const { trials, seeds, classes, initial, blockBytes = defaultBlockBytes } = options;
-  const start = seeds.map((seed) => initial(head, seed));
-  const fitting = Math.max(1, Math.floor(blockBytes / (4 * seeds.length * headWidth(head) * classes)));
-  const pieces = Math.ceil(trials.length / fitting);
-  const bounds = Array.from({ length: pieces + 1 }, (_, i) => Math.round((i * trials.length) / pieces));
-  const norms = start.flatMap(({ batchNorm }) => batchNorm ?? []);
-  const statistics = (of: (norm: (typeof norms)[number]) => Float32Array) =>
-    tf.keep(tf.stack(norms.map((norm) => tf.tensor1d(of(norm)))));
-  return {
-    head,
-    blocks: bounds.slice(0, -1).map((first, i) => ({
-      first,
-      block: createBlock(start, trials.slice(first, bounds[i + 1]), classes),
-    })),
-    running:
-      norms.length === 0
-        ? undefined
-        : tf.tidy(() => ({ mean: statistics(({ mean }) => mean), variance: statistics(({ variance }) => variance) })),
-  };
-}
-
-interface TrainingInput {
-  /** [seeds, batch, width + 1] */
-  input: tf.Tensor3D;
-  transposedProduct: BlockStep["transposedProduct"];
-  /** Of the batch, where the input is normalised by them. */
-  statistics?: ChannelStatistics;
-}
-
-/** What each head reads in training, made once for all its trials. */
-function trainingInputs(features: LayerFeatures, seeds: number): (head: HeadSpec) => TrainingInput {
-  const made = new Map<string, TrainingInput>();
-  return ({ layer, kind, shape }) => {
-    const key = `${kind} ${layer}`;
-    let entry = made.get(key);
-    if (!entry) {
-      const [rows, width] = features[layer]!.shape;
-      const x = features[layer]!.reshape<tf.Tensor3D>([seeds, rows / seeds, width]);
-      const statistics = kind === "bn_fc" ? channelStatistics(x, shape[0]!) : undefined;
-      const input = withOnes(statistics ? normalise(x, statistics) : x);
-      entry = { input, transposedProduct: transposedProductOf(input), statistics };
-      made.set(key, entry);
-    }
-    return entry;
-  };
-}
-
-/**
- * Native TensorFlow reads a transposed operand as fast as a plain one. WebAssembly's product is ten times slower with
- * one, so there the input is transposed first, once for all trials.
- */
-function transposedProductOf(input: tf.Tensor3D): BlockStep["transposedProduct"] {
-  if (tf.getBackend() === "tensorflow") return (error) => tf.matMul<tf.Tensor3D>(input, error, true);
-  const transposed = tf.transpose(input, [0, 2, 1]);
-  return (error) => tf.matMul<tf.Tensor3D>(transposed, error);
-}
-
-/** With a last column of ones, for the bias. */
-function withOnes(x: tf.Tensor3D): tf.Tensor3D {
-  return tf.pad3d(x, [[0, 0], [0, 0], [0, 1]], 1); // prettier-ignore
-}
-
-interface Slot {
-  name: string;
-  get: () => tf.Tensor;
-  set: (tensor: tf.Tensor) => void;
-}
-
-/** Every tensor that training changes, by name. */
-function slots(all: HeadBlocks[]): Slot[] {
-  const slot = <K extends string>(name: string, holder: Record<K, tf.Tensor>, key: K): Slot => ({
-    name: `${name}.${key}`,
-    get: () => holder[key],
-    set: (tensor) => void (holder[key] = tensor),
-  });
-  return all.flatMap(({ blocks, running }, h) => [
-    ...(running ? [slot(`head${h}`, running, "mean"), slot(`head${h}`, running, "variance")] : []),
-    ...blocks.flatMap(({ block }, b) =>
-      parametersOf(block).flatMap((parameter, p) => [
-        slot(`head${h}.block${b}.parameter${p}`, parameter, "value"),
-        slot(`head${h}.block${b}.parameter${p}`, parameter, "momentum"),
-      ]),
-    ),
-  ]);
-}
-
 /** The biases of a block: [seeds, trials·classes]. */
 async function lastRow({ weight }: Block): Promise<ArrayLike<number>> {
   const [, rows] = weight.value.shape as [number, number];
@@ -334,12 +236,6 @@ async function lastRow({ weight }: Block): Promise<ArrayLike<number>> {
 async function ofSeed(tensor: tf.Tensor, seed: number, seeds: number): Promise<Float32Array> {
   const data = (await tensor.data()) as Float32Array;
   return data.slice((seed * data.length) / seeds, ((seed + 1) * data.length) / seeds);
-}
-
-function oneHotOf(labels: Int32Array, classes: number): tf.Tensor3D {
-  const data = new Float32Array(labels.length * classes);
-  labels.forEach((label, row) => (data[row * classes + label] = 1));
-  return tf.tensor3d(data, [labels.length, 1, classes]);
 }
 
 function repeated(labels: Int32Array, times: number): Int32Array {
