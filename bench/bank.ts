@@ -42,20 +42,25 @@ async function main(): Promise<void> {
   for (const classes of values.classes.split(",").map(Number)) {
     const source = await randomFeatures(images, width, classes);
     const own: number[] = [];
-    const theirs: { seconds: number; memory: number }[] = [];
+    const theirs: Record<string, { seconds: number; memory: number }[]> = { indexed: [], dataloader: [] };
     await epoch(source, width, classes);
     for (let round = 0; round < rounds; round++) {
-      own.push(await epoch(source, width, classes));
-      theirs.push(JSON.parse(await peer.ask(String(classes))) as { seconds: number; memory: number });
+      for (const [mode, answers] of Object.entries(theirs)) {
+        own.push(await epoch(source, width, classes));
+        answers.push(JSON.parse(await peer.ask(`${mode} ${classes}`)) as { seconds: number; memory: number });
+      }
     }
     await source.close();
-    const [ours, python] = [median(own), median(theirs.map(({ seconds }) => seconds))];
-    const memory = Math.max(...theirs.map((round) => round.memory));
-    console.log(
-      `${classes} classes: ${((1000 * ours) / steps).toFixed(2)} ms a step of all trials beside ` +
-        `${((1000 * python) / steps).toFixed(2)}: ${(python / ours).toFixed(2)} times as fast; ` +
-        `peak memory ${bytes(peakMemory())} beside ${bytes(memory)}`,
-    );
+    const ours = median(own);
+    const perStep = (seconds: number) => `${((1000 * seconds) / steps).toFixed(2)} ms a step of all trials`;
+    console.log(`${classes} classes`);
+    console.log(`  frozen-eval         ${perStep(ours)}, peak memory ${bytes(peakMemory())}`);
+    for (const [mode, answers] of Object.entries(theirs)) {
+      const seconds = median(answers.map((answer) => answer.seconds));
+      const memory = bytes(Math.max(...answers.map((answer) => answer.memory)));
+      const ratio = (seconds / ours).toFixed(2);
+      console.log(`  PyTorch ${mode.padEnd(11)} ${perStep(seconds)}, peak memory ${memory}: ${ratio} times as fast`);
+    }
   }
   peer.end();
 }

@@ -9,6 +9,9 @@ import { device, run, temporaryFolder } from "../command-line.js";
 import { writeSmallBackbone } from "../small-backbone.js";
 import { smallClasses, writeSmallImages } from "../small-images.js";
 
+// Programs are started one after another, perhaps on a machine that has other work.
+jest.setTimeout(240_000);
+
 const folder = temporaryFolder();
 const backbone = path.join("models", "small", "convnet");
 /** A sweep that learns something in little time. */

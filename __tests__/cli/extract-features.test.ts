@@ -9,6 +9,9 @@ import { filesOf } from "../features/synthetic.js";
 import { writeSmallBackbone } from "../small-backbone.js";
 import { writeSmallImages } from "../small-images.js";
 
+// Programs are started one after another, perhaps on a machine that has other work.
+jest.setTimeout(240_000);
+
 const folder = temporaryFolder();
 const inFolder = (...names: string[]) => path.join(folder, ...names);
 const extract = (...argv: string[]) =>

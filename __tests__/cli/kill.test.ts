@@ -8,6 +8,9 @@ import { filesOf } from "../features/synthetic.js";
 import { writeSmallBackbone } from "../small-backbone.js";
 import { writeSmallImages } from "../small-images.js";
 
+// Programs are started one after another, perhaps on a machine that has other work.
+jest.setTimeout(240_000);
+
 /** Runs a program until something has happened, and then sends it a signal. */
 async function stopWhen(
   options: { program: Program; argv: string[]; cwd: string },

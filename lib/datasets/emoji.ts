@@ -39,7 +39,7 @@ const labelKinds = ["category", "subcategory"] as const;
 /** Opens the emoji of one vendor; fetches them into the user's cache where they are not there yet. */
 export async function openEmoji({ spec, place, progress }: FormatOptions): Promise<Dataset> {
   const [vendor, by = "category"] = place.split("/") as [string, string?];
-  const known = vendors[vendor];
+  const known = Object.hasOwn(vendors, vendor) ? vendors[vendor] : undefined;
   if (!known || !labelKinds.some((kind) => kind === by)) {
     throw new UserError(`Expected emoji:VENDOR or emoji:VENDOR/subcategory but received ${JSON.stringify(spec)}`, {
       hint: known ? didYouMean(by, labelKinds) : didYouMean(vendor, Object.keys(vendors)),

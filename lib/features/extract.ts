@@ -20,6 +20,7 @@ import type { LayerSpec, StorePlace } from "./store-format.js";
 import { missingLayers, openStore } from "./store.js";
 import type { FeatureStore } from "./store.js";
 import { openStoreWriter } from "./store-writer.js";
+import type { StoreWriter } from "./store-writer.js";
 import { openStoredSource } from "./stored-source.js";
 
 export interface ExtractFeaturesOptions {
@@ -143,7 +144,7 @@ export function layerSpec({ name, tap, pooling, shape }: LayerRequest): LayerSpe
 async function fillStore(
   options: ExtractFeaturesOptions & { place: StorePlace; requests: LayerRequest[]; split: DatasetSplit },
 ): Promise<{ store: FeatureStore; images: number; seconds: number }> {
-  const { backbone, dataset, place, requests, split, progress = silent, signal } = options;
+  const { dataset, place, requests, split } = options;
   const layers = requests.map(layerSpec);
   // What is whole is only read: several runs may use it at once, and it may stand where nobody can write.
   const folder = await findStore(place);
@@ -151,9 +152,29 @@ async function fillStore(
     return { store: await openStore({ folder, key: place.key }), images: 0, seconds: 0 };
   }
   const writer = await openStoreWriter({ place, layers, listing: split, classes: dataset.classes });
+  try {
+    const started = Date.now();
+    const images = split.size - writer.firstMissingRow;
+    if (images > 0) await passImages({ ...options, writer });
+    return { store: await writer.finish(), images, seconds: images > 0 ? (Date.now() - started) / 1000 : 0 };
+  } catch (error) {
+    await writer.abort();
+    throw error;
+  }
+}
+
+/** Passes the images that the writer lacks through the backbone. */
+async function passImages(
+  options: ExtractFeaturesOptions & {
+    place: StorePlace;
+    requests: LayerRequest[];
+    split: DatasetSplit;
+    writer: StoreWriter;
+  },
+): Promise<void> {
+  const { backbone, dataset, place, requests, split, writer, progress = silent, signal } = options;
   const first = writer.firstMissingRow;
-  if (writer.missing.length === 0) return { store: await writer.finish(), images: 0, seconds: 0 };
-  const wanted = requests.filter(({ name }) => writer.missing.some((layer) => layer.name === name));
+  const layers = requests.filter(({ name }) => writer.missing.some((layer) => layer.name === name));
   const batchSize = batchSizeOf(options.batchSize ?? 16, writer.batchBoundary);
   const images = imageBatches({
     count: split.size,
@@ -169,23 +190,17 @@ async function fillStore(
   if (first > 0)
     progress.note(`extraction of ${dataset.name} ${split.name} goes on at image ${first} of ${split.size}`);
   const task = progress.task({ label: `extract ${split.name}`, total: split.size - first, unit: "images" });
-  const started = Date.now();
   try {
     let at = first;
     for await (const { rows, pixels, height, width } of images) {
       const end = Math.min(at + batchSize, split.size);
-      const features = await forward({ backbone, layers: wanted, pixels, shape: [rows.length, height, width, 3] });
+      const features = await forward({ backbone, layers, pixels, shape: [rows.length, height, width, 3] });
       const skipped = images.bad.filter(({ row }) => row >= at && row < end);
       await writer.append({ rows, features, skipped });
       task.advance(end - at);
       at = end;
       signal?.throwIfAborted();
     }
-    const store = await writer.finish();
-    return { store, images: split.size - first, seconds: (Date.now() - started) / 1000 };
-  } catch (error) {
-    await writer.abort();
-    throw error;
   } finally {
     task.end();
   }
