@@ -1,3 +1,5 @@
+import fs from "node:fs/promises";
+
 import type { Targets } from "../datasets/dataset.js";
 import { expected } from "../errors.js";
 import { openNpy, readNpy } from "./npy-file.js";
@@ -68,10 +70,16 @@ export async function openNpyPair(options: {
     layers: [{ layer: { name, shape, width }, reader: npyRows({ files: [{ file, rows }], width, open }) }],
     targets,
     ids: numbered(rows),
-    origin: { kind: "npy", features: file, targets: targetsFile },
+    origin: { kind: "npy", features: await identity(file), targets: await identity(targetsFile) },
     release: () => open.close(),
     residentBytes,
   });
+}
+
+/** A file as it is now: what was computed from another content is not taken for this one's. */
+async function identity(file: string): Promise<{ file: string; size: number; modified: number }> {
+  const { size, mtimeMs } = await fs.stat(file);
+  return { file, size, modified: mtimeMs };
 }
 
 function gather(data: Float32Array, rows: Uint32Array, width: number): Float32Array {

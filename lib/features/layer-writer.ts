@@ -91,8 +91,9 @@ export class LayerWriter {
 
   private check(values: Float32Array): void {
     const limit = this.options.precision === "float16" ? 65520 : Infinity;
-    const wrong = values.findIndex((value) => !(Math.abs(value) < limit));
-    if (wrong < 0) return;
+    let wrong = 0;
+    while (wrong < values.length && Math.abs(values[wrong]!) < limit) wrong++;
+    if (wrong === values.length) return;
     const value = values[wrong]!;
     const { precision } = this.options;
     if (!Number.isFinite(value)) {

@@ -138,13 +138,14 @@ export async function readDescription(folder: string): Promise<StoreDescription 
 }
 
 /**
- * How many positions of the data set a shard covers: a power of two from 64 to 2048 such that it stays near 32 MB. It
- * depends on the layer alone, so that every machine and every run cut at the same places.
+ * How many positions of the data set a shard covers, which is what a killed run has to do again: a power of two from 64
+ * to 512 such that a shard stays near 32 MB. It depends on the layer alone, so that every machine and every run cut at
+ * the same places.
  */
 export function rowsPerShardOf(layer: LayerSpec, precision: StoreKey["precision"]): number {
   const rowBytes = product(layer.shape) * itemBytes(precision);
   const fitting = 2 ** Math.floor(Math.log2(2 ** 25 / rowBytes));
-  return Math.min(2048, Math.max(64, fitting));
+  return Math.min(512, Math.max(64, fitting));
 }
 
 /** The size of a shard's file in bytes. */
