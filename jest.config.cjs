@@ -4,6 +4,7 @@ module.exports = {
   testMatch: ["**/*.test.js"],
   testEnvironment: "<rootDir>/dist/__tests__/environment.js",
   modulePathIgnorePatterns: ["<rootDir>/dist/package.json"],
+  setupFiles: ["<rootDir>/dist/__tests__/properties.js"],
   transform: {},
   testTimeout: 60000,
   maxWorkers: 2,

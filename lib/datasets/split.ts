@@ -15,8 +15,9 @@ export interface StratifiedSplitOptions {
 /**
  * Draws parts of a data set such that each holds its share of every class.
  *
- * - One label an image: within each class, and over all, a part's size is within one image of its share for two parts,
- *   and the first part holds at least one image of each class that has two.
+ * - One label an image: the first part holds at least one image of each class that has two. Of two parts, each is within
+ *   one image of its share of every class; within two where a class was so small that the first part got its image by
+ *   force, which the next classes repay.
  * - Several labels: iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011): the rarest label first, each image
  *   to the part that wants that label most. Ignored labels (−1) do not count.
  *
