@@ -140,6 +140,19 @@ describeOnBackends("linear evaluation", () => {
     await given.close();
   });
 
+  test("tells of a best rate at the edge of the grid, but not where another rate does as well", async () => {
+    const given = await features();
+    const notes = async (lr: number[], weightDecay: number[]) => {
+      const optimizer = { lr, weightDecay, momentum: 0.9, nesterov: true };
+      const { results } = await evalLinear({ ...short, features: given, heads: ["fc"], optimizer });
+      return results.find(({ layer }) => layer === "deep")!.notes;
+    };
+    expect(await notes([1e-7, 0.05], [0])).toContain("The largest learning rate tried was the best: try larger ones.");
+    expect(await notes([0.05, 0.0500001], [0])).toEqual([]);
+    expect(await notes([0.05], [0, 1e-9])).toEqual([]);
+    await given.close();
+  });
+
   test("leaves no tensor behind", async () => {
     const before = tf.memory().numTensors;
     const given = await features();

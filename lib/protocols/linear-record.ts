@@ -44,14 +44,18 @@ export function layerResult(options: {
   };
 }
 
-function notesOn({ trials }: LinearRun, { trial, diverged }: Choice): string[] {
-  const rates = [...new Set(trials.map(({ lr }) => lr))];
+function notesOn({ trials }: LinearRun, { trial, selection, diverged }: Choice): string[] {
+  const rates = trials.map(({ lr }) => lr);
   const { lr } = trials[trial]!;
+  // Where another rate does as well, the edge of the grid says nothing.
+  const alone = trials.every(
+    (other, t) => other.lr === lr || (selection[t]?.mean ?? 0) < (selection[trial]?.mean ?? 0),
+  );
   const notes: string[] = [];
-  if (rates.length > 1 && lr === Math.max(...rates))
-    notes.push("The largest learning rate tried was the best: try larger ones.");
-  if (rates.length > 1 && lr === Math.min(...rates))
-    notes.push("The smallest learning rate tried was the best: try smaller ones.");
+  if (alone && new Set(rates).size > 1) {
+    if (lr === Math.max(...rates)) notes.push("The largest learning rate tried was the best: try larger ones.");
+    if (lr === Math.min(...rates)) notes.push("The smallest learning rate tried was the best: try smaller ones.");
+  }
   const lost = diverged.filter((is) => is).length;
   if (lost > 0) notes.push(`${lost} of ${trials.length} settings diverged.`);
   return notes;
