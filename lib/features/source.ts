@@ -28,6 +28,12 @@ export interface FeaturePass {
   batchSize: number;
   /** Which layers are wanted; all where undefined. */
   layers?: string[];
+  /**
+   * For sources with random augmentation: a number for each position of `rows`. The view of an image is drawn from its
+   * row and this number alone, so equal numbers give equal views. Undefined: the view without augmentation. Sources
+   * that know one view only give that one.
+   */
+  draws?: Uint32Array;
 }
 
 export interface FeatureBatch {

@@ -22,8 +22,29 @@ export interface HeadWeights {
   weight: Float32Array;
   /** Shape [classes]. */
   bias: Float32Array;
-  /** Only of `bn_fc`; each of shape [C]. */
+  /** Only of heads that begin with a batch norm; each of shape [C]. */
   batchNorm?: BatchNormWeights;
+  /** What stands between input and last layer, in order; `weight` is then [last hidden width, classes]. */
+  hidden?: HiddenWeights[];
+}
+
+/** One hidden layer: linear, then batch norm, ReLU and dropout where its spec says so. */
+export interface HiddenWeights {
+  /** Shape [width before, width], row by row. */
+  weight: Float32Array;
+  /** Shape [width]. */
+  bias: Float32Array;
+  /** Of [width] each. */
+  batchNorm?: BatchNormWeights;
+}
+
+/** A hidden layer of an MLP. Order and meaning are VISSL's: Linear [→ BatchNorm1d] [→ ReLU] [→ Dropout]. */
+export interface HiddenLayer {
+  width: number;
+  batchNorm: boolean;
+  relu: boolean;
+  /** Probability in [0, 1) that a number is dropped in training; the others are divided by 1 − p. */
+  dropout: number;
 }
 
 export interface BatchNormWeights {
