@@ -2,33 +2,34 @@ import * as tf from "@tensorflow/tfjs";
 
 import type { ChannelStatistics } from "./batch-norm.js";
 import { channelStatistics, normalise } from "./batch-norm.js";
-import type { BlockStep } from "./block.js";
 import type { HeadSpec } from "./head.js";
+import { keepTransposed } from "./matrix-product.js";
 
 /** [rows, width] a layer. */
 export type LayerFeatures = Record<string, tf.Tensor2D>;
 
 /** What a head reads of a batch in training. */
 export interface TrainingInput {
-  /** [seeds, batch, width + 1] */
+  /** With a last column of ones: [seeds, batch, width + 1] */
   input: tf.Tensor3D;
-  transposedProduct: BlockStep["transposedProduct"];
   /** Of the batch, where the input is normalised by them. */
   statistics?: ChannelStatistics;
 }
 
-/** What each head reads in training, made once for all its trials. */
+/** What each head reads in training, made once for all heads that read the same. */
 export function trainingInputs(features: LayerFeatures, seeds: number): (head: HeadSpec) => TrainingInput {
   const made = new Map<string, TrainingInput>();
-  return ({ layer, kind, shape }) => {
-    const key = `${kind} ${layer}`;
+  return (head) => {
+    const key = inputKey(head);
     let entry = made.get(key);
     if (!entry) {
-      const [rows, width] = features[layer]!.shape;
-      const x = features[layer]!.reshape<tf.Tensor3D>([seeds, rows / seeds, width]);
-      const statistics = kind === "bn_fc" ? channelStatistics(x, shape[0]!) : undefined;
+      const joined = joinedFeatures(features, head);
+      const [rows, width] = joined.shape;
+      const x = joined.reshape<tf.Tensor3D>([seeds, rows / seeds, width]);
+      const statistics = normalisesBatch(head) ? channelStatistics(x, head.shape[0]!) : undefined;
       const input = withOnes(statistics ? normalise(x, statistics) : x);
-      entry = { input, transposedProduct: transposedProductOf(input), statistics };
+      keepTransposed(input);
+      entry = { input, statistics };
       made.set(key, entry);
     }
     return entry;
@@ -36,14 +37,38 @@ export function trainingInputs(features: LayerFeatures, seeds: number): (head: H
 }
 
 /**
- * Native TensorFlow reads a transposed operand as fast as a plain one. WebAssembly's product is ten times slower with
- * one, so there the input is transposed first, once for all trials.
+ * What a head reads in evaluation, of rows that all seeds see: [1, rows, width + 1], or [seeds, rows, width + 1] where
+ * each seed has running statistics of its own.
  */
-function transposedProductOf(input: tf.Tensor3D): BlockStep["transposedProduct"] {
-  if (tf.getBackend() === "tensorflow") return (error) => tf.matMul<tf.Tensor3D>(input, error, true);
-  const transposed = tf.transpose(input, [0, 2, 1]);
-  return (error) => tf.matMul<tf.Tensor3D>(transposed, error);
+export function evaluationInput(features: LayerFeatures, head: HeadSpec, running?: ChannelStatistics): tf.Tensor3D {
+  return tf.tidy(() => {
+    const x = joinedFeatures(features, head).expandDims<tf.Tensor3D>(0);
+    return withOnes(running ? normalise(x, running) : x);
+  });
 }
+
+export function normalisesBatch({ input }: HeadSpec): boolean {
+  return input === "batch_norm" || input === "batch_norm_plain";
+}
+
+/** Heads with equal keys read the same. */
+function inputKey(head: HeadSpec): string {
+  return JSON.stringify([normalisesBatch(head) ? "batch_norm" : head.input, head.reads, head.shape]);
+}
+
+/** The layers side by side: [rows, sum of widths], of length 1 where the head wants that. */
+function joinedFeatures(features: LayerFeatures, { reads, input }: HeadSpec): tf.Tensor2D {
+  return tf.tidy(() => {
+    const layers = reads.map((name) => features[name]!);
+    const joined = layers.length === 1 ? layers[0]! : tf.concat2d(layers, 1);
+    if (input !== "l2") return joined.clone();
+    const length = tf.sqrt(tf.sum(tf.square(joined), 1, true));
+    return tf.div<tf.Tensor2D>(joined, tf.maximum(length, leastLength));
+  });
+}
+
+/** As torch.nn.functional.normalize has it. */
+const leastLength = 1e-12;
 
 /** With a last column of ones, for the bias. */
 export function withOnes(x: tf.Tensor3D): tf.Tensor3D {
