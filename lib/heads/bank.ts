@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { expected } from "../errors.js";
-import type { Sgd } from "../optim/sgd.js";
+import { leastFactor, type Sgd } from "../optim/sgd.js";
 import { normalise, updateRunning } from "./batch-norm.js";
 import type { Block, Trial } from "./block.js";
 import { blockLogits, disposeRates, setRates, stepBlock, zeroTrials } from "./block.js";
@@ -80,9 +80,6 @@ export interface BankState {
   factor: number;
   diverged: boolean[][][];
 }
-
-/** A smaller factor is taken for this one: the momentum is kept in units of the rate, and must not lose its digits. */
-const leastFactor = 1e-12;
 
 /** @throws UserError where there is no head, trial or seed, fewer than two classes, or a rate is out of range. */
 export function createHeadBank(options: HeadBankOptions): HeadBank {

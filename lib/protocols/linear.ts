@@ -95,7 +95,7 @@ export async function evalLinear(options: EvalLinearOptions): Promise<ResultReco
   const { features, out } = options;
   const startedAt = new Date();
   const settings = settingsOf(options);
-  checkSchedule(settings.schedule);
+  checkSchedule(settings.schedule, settings.epochs);
   checkData(features);
   await ensureBackend();
   const trials = trialsOf(settings);
