@@ -1,7 +1,6 @@
-import path from "node:path";
-
 import type { TopLevelSpec } from "vega-lite" with { "resolution-mode": "import" };
 
+import { colours, drawFigure, faint, type Figure, font, ink, quiet } from "./drawing.js";
 import { depthLayout } from "./figure-layout.js";
 import type { ResultRecord } from "./record.js";
 import {
@@ -17,46 +16,17 @@ import {
   titleOf,
 } from "./wording.js";
 
-/** A figure as a text for the web and as an image of twice its size in pixels, on white. */
-export interface Figure {
-  svg: string;
-  png: Uint8Array;
-}
-
 /**
  * Accuracy by depth: top-1 of each layer in the order of the network, a line a head, with its spread over seeds, the
  * best point named, and what needs no features as a dashed line. The same bytes for the same record on every machine:
  * the font is ours.
  */
 export async function depthFigure(record: ResultRecord): Promise<Figure> {
-  const vega = await import("vega");
-  const { compile } = await import("vega-lite");
-  const { Resvg } = await import("@resvg/resvg-js");
-  const view = new vega.View(vega.parse(compile(depthSpec(record)).spec), { renderer: "none" });
-  try {
-    const svg = `${await view.toSVG()}\n`;
-    const image = new Resvg(svg, {
-      fitTo: { mode: "zoom", value: 2 },
-      font: { fontFiles: fontFiles(), loadSystemFonts: false, defaultFontFamily: "DejaVu Sans" },
-    });
-    return { svg, png: image.render().asPng() };
-  } finally {
-    view.finalize();
-  }
+  return drawFigure(depthSpec(record));
 }
 
-function fontFiles(): string[] {
-  const folder = path.join(path.dirname(require.resolve("dejavu-fonts-ttf/package.json")), "ttf");
-  return ["DejaVuSans.ttf", "DejaVuSans-Bold.ttf"].map((name) => path.join(folder, name));
-}
-
-// Okabe and Ito's colours, which the colour-blind tell apart; shapes say the same once more.
-const colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+// Shapes say the same as colours once more.
 const shapes = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"];
-
-const ink = "#1f2933";
-const quiet = "#616e7c";
-const faint = "#e4e7eb";
 
 /** The figure in the words of Vega-Lite, with its data in it. */
 export function depthSpec(record: ResultRecord): TopLevelSpec {
@@ -224,7 +194,7 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
       },
     ],
     config: {
-      font: "DejaVu Sans, Verdana, sans-serif",
+      font,
       view: { stroke: null },
       legend: { labelColor: ink, labelFontSize: 12, labelLimit: 0, symbolSize: 80, symbolOpacity: 1 },
       title: {
