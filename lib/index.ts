@@ -24,7 +24,7 @@ export { openFeatures } from "./features/open-features.js";
 export type { FeatureBatch, FeatureLayer, FeaturePass, FeatureSource } from "./features/source.js";
 export { createHeadBank, type HeadBank, type HeadBankOptions } from "./heads/bank.js";
 export type { Trial } from "./heads/block.js";
-export type { HeadKind, HeadSpec, HeadWeights } from "./heads/head.js";
+export type { HeadSpec, HeadWeights } from "./heads/head.js";
 export type { ImageSource, RgbImage } from "./images/image.js";
 export { applyTransform, parseTransform, type Transform } from "./images/transform.js";
 export type { Schedule } from "./optim/schedule.js";

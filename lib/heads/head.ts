@@ -1,14 +1,5 @@
 import { random } from "../random.js";
-
-/**
- * What a head does with its input before the first linear layer.
- *
- * - `raw`: nothing
- * - `l2`: x / max(‖x‖₂, 1e-12)
- * - `batch_norm`: batch norm over the channels of the pooled map, before flattening (VISSL: `eval_mlp`)
- * - `batch_norm_plain`: the same without γ and β
- */
-export type HeadInput = "raw" | "l2" | "batch_norm" | "batch_norm_plain";
+import type { InputForm } from "./input.js";
 
 /** How weights begin: PyTorch's default for Linear, or N(0, 0.01) with zero biases (DINOv2, MoCo). */
 export type Initialisation = "torch" | "normal";
@@ -23,7 +14,7 @@ export interface HeadSpec {
   reads: string[];
   /** Of one image's input: [C, H, W] or [C]; [sum of widths] where several are read. */
   shape: number[];
-  input: HeadInput;
+  input: InputForm;
   /** Between input and last layer; none for a linear head. */
   hidden: HiddenLayer[];
   initial: Initialisation;
@@ -136,7 +127,10 @@ function initialLinear(options: {
   const { from, to, seed, initial, position } = options;
   const stream = random(seed, "head", from, to, ...(position > 0 ? [position] : []));
   if (initial === "normal") {
-    return { weight: Float32Array.from({ length: from * to }, () => 0.01 * stream.normal()), bias: new Float32Array(to) };
+    return {
+      weight: Float32Array.from({ length: from * to }, () => 0.01 * stream.normal()),
+      bias: new Float32Array(to),
+    };
   }
   const bound = 1 / Math.sqrt(from);
   const uniform = (length: number) => Float32Array.from({ length }, () => bound * (2 * stream.uniform() - 1));
@@ -150,29 +144,4 @@ function identityNorm(channels: number): BatchNormWeights {
     mean: new Float32Array(channels),
     variance: new Float32Array(channels).fill(1),
   };
-}
-
-/**
- * The one linear map that a head is in evaluation, batch norm folded into it (in float64):
- * y = Σ_d (x_d − μ_c)·γ_c/√(σ²_c + ε)·w_d + β_c·w_d + b, c the channel of d.
- */
-export function foldedHead({ weight, bias, batchNorm }: HeadWeights): { weight: Float32Array; bias: Float32Array } {
-  if (!batchNorm) return { weight, bias };
-  const { gamma, beta, mean, variance } = batchNorm;
-  const classes = bias.length;
-  const width = weight.length / classes;
-  const positions = width / gamma.length;
-  const folded = new Float32Array(weight.length);
-  const sum = Float64Array.from(bias);
-  for (let d = 0; d < width; d++) {
-    const channel = Math.floor(d / positions);
-    const scale = gamma[channel]! / Math.sqrt(variance[channel]! + batchNormEpsilon);
-    const shift = beta[channel]! - mean[channel]! * scale;
-    for (let c = 0; c < classes; c++) {
-      const w = weight[d * classes + c]!;
-      folded[d * classes + c] = w * scale;
-      sum[c]! += w * shift;
-    }
-  }
-  return { weight: folded, bias: Float32Array.from(sum) };
 }

@@ -1,8 +1,9 @@
 import * as tf from "@tensorflow/tfjs";
 
 import type { ChannelStatistics } from "./batch-norm.js";
-import { channelStatistics, normalise } from "./batch-norm.js";
 import type { HeadSpec } from "./head.js";
+import type { InputForm } from "./input.js";
+import { headInput } from "./input.js";
 import { keepTransposed } from "./matrix-product.js";
 
 /** [rows, width] a layer. */
@@ -23,13 +24,9 @@ export function trainingInputs(features: LayerFeatures, seeds: number): (head: H
     const key = inputKey(head);
     let entry = made.get(key);
     if (!entry) {
-      const joined = joinedFeatures(features, head);
-      const [rows, width] = joined.shape;
-      const x = joined.reshape<tf.Tensor3D>([seeds, rows / seeds, width]);
-      const statistics = normalisesBatch(head) ? channelStatistics(x, head.shape[0]!) : undefined;
-      const input = withOnes(statistics ? normalise(x, statistics) : x);
-      keepTransposed(input);
-      entry = { input, statistics };
+      const { input, statistics } = headInput({ ...formOf(head), x: joined(features, head, seeds) });
+      entry = { input: withOnes(input), statistics };
+      keepTransposed(entry.input);
       made.set(key, entry);
     }
     return entry;
@@ -41,43 +38,26 @@ export function trainingInputs(features: LayerFeatures, seeds: number): (head: H
  * each seed has running statistics of its own.
  */
 export function evaluationInput(features: LayerFeatures, head: HeadSpec, running?: ChannelStatistics): tf.Tensor3D {
-  return tf.tidy(() => {
-    const x = joinedFeatures(features, head).expandDims<tf.Tensor3D>(0);
-    return withOnes(running ? normalise(x, running) : x);
-  });
+  return tf.tidy(() => withOnes(headInput({ ...formOf(head), x: joined(features, head, 1), running }).input));
 }
 
-export function normalisesBatch({ input }: HeadSpec): boolean {
-  return input === "batch_norm" || input === "batch_norm_plain";
+function formOf({ input, shape }: HeadSpec): { form: InputForm; channels: number } {
+  return { form: input, channels: shape[0]! };
 }
 
 /** Heads with equal keys read the same. */
-function inputKey(head: HeadSpec): string {
-  return JSON.stringify([normalisesBatch(head) ? "batch_norm" : head.input, head.reads, head.shape]);
+function inputKey({ input, reads, shape }: HeadSpec): string {
+  return JSON.stringify([input === "batch_norm_plain" ? "batch_norm" : input, reads, shape]);
 }
 
-/** The layers side by side: [rows, sum of widths], of length 1 where the head wants that. */
-function joinedFeatures(features: LayerFeatures, { reads, input }: HeadSpec): tf.Tensor2D {
-  return tf.tidy(() => {
-    const layers = reads.map((name) => features[name]!);
-    const joined = layers.length === 1 ? layers[0]! : tf.concat2d(layers, 1);
-    if (input !== "l2") return joined.clone();
-    const length = tf.sqrt(tf.sum(tf.square(joined), 1, true));
-    return tf.div<tf.Tensor2D>(joined, tf.maximum(length, leastLength));
-  });
+/** The layers side by side: [seeds, batch, sum of widths]. */
+function joined(features: LayerFeatures, { reads }: HeadSpec, seeds: number): tf.Tensor3D {
+  const layers = reads.map((name) => features[name]!);
+  const side = layers.length === 1 ? layers[0]! : tf.concat2d(layers, 1);
+  return side.reshape([seeds, side.shape[0] / seeds, side.shape[1]]);
 }
-
-/** As torch.nn.functional.normalize has it. */
-const leastLength = 1e-12;
 
 /** With a last column of ones, for the bias. */
 export function withOnes(x: tf.Tensor3D): tf.Tensor3D {
   return tf.pad3d(x, [[0, 0], [0, 0], [0, 1]], 1); // prettier-ignore
-}
-
-/** Shape [labels, 1, classes]. */
-export function oneHotOf(labels: Int32Array, classes: number): tf.Tensor3D {
-  const data = new Float32Array(labels.length * classes);
-  labels.forEach((label, row) => (data[row * classes + label] = 1));
-  return tf.tensor3d(data, [labels.length, 1, classes]);
 }

@@ -1,13 +1,14 @@
 import { didYouMean, expected, UserError } from "../errors.js";
 import type { FeatureLayer } from "../features/source.js";
-import type { HeadInput, HeadSpec, HiddenLayer, Initialisation } from "../heads/head.js";
+import type { HeadSpec, HiddenLayer, Initialisation } from "../heads/head.js";
+import type { InputForm } from "../heads/input.js";
 
 /** What is trained on each layer. */
 export interface HeadRequest {
   /** What a record calls it; made from the rest where undefined. */
   name?: string;
   /** Default: raw. */
-  input?: HeadInput;
+  input?: InputForm;
   /** Widths of the hidden layers; none where undefined, which makes a linear head. */
   hidden?: number[];
   /** VISSL's way to say the same: from the input to the classes. Both ends are checked. */
@@ -24,8 +25,8 @@ export interface HeadRequest {
   layers?: string[];
 }
 
-const prefixes: Record<string, HeadInput> = { bn: "batch_norm", plain_bn: "batch_norm_plain", l2: "l2" };
-const inputNames: Record<HeadInput, string> = { raw: "", l2: "l2_", batch_norm: "bn_", batch_norm_plain: "plain_bn_" };
+const prefixes: Record<string, InputForm> = { bn: "batch_norm", plain_bn: "batch_norm_plain", l2: "l2" };
+const inputNames: Record<InputForm, string> = { raw: "", l2: "l2_", batch_norm: "bn_", batch_norm_plain: "plain_bn_" };
 const form = /^(?:(bn|plain_bn|l2)_)?(?:(fc)|mlp\(([\d\s,]*)\))$/;
 /** VISSL's names. */
 const aliases: Record<string, string> = { mlp: "fc", eval_mlp: "bn_fc" };
@@ -54,13 +55,18 @@ export function readHead(text: string): HeadRequest {
  * @param options.classes that there are.
  * @throws UserError where a head names a layer that is not evaluated, its dims do not fit, or two have one name.
  */
-export function headsOf(options: { layers: FeatureLayer[]; heads: (string | HeadRequest)[]; classes: number }): HeadSpec[] {
+export function headsOf(options: {
+  layers: FeatureLayer[];
+  heads: (string | HeadRequest)[];
+  classes: number;
+}): HeadSpec[] {
   const { layers, classes } = options;
   const requests = options.heads.map((head) => (typeof head === "string" ? readHead(head) : head));
   const names = layers.map(({ name }) => name);
   for (const { layers: wanted = [] } of requests) {
     for (const name of wanted) {
-      if (!names.includes(name)) throw expected("one of the layers", "the layers of a head", name, didYouMean(name, names));
+      if (!names.includes(name))
+        throw expected("one of the layers", "the layers of a head", name, didYouMean(name, names));
     }
   }
   const specs = layers.flatMap((layer) =>
@@ -71,7 +77,8 @@ export function headsOf(options: { layers: FeatureLayer[]; heads: (string | Head
   const seen = new Set<string>();
   for (const { layer, name } of specs) {
     const key = `${layer} ${name}`;
-    if (seen.has(key)) throw expected("heads of different names", `the heads of ${layer}`, name, "Give one a name of its own.");
+    if (seen.has(key))
+      throw expected("heads of different names", `the heads of ${layer}`, name, "Give one a name of its own.");
     seen.add(key);
   }
   const without = names.filter((name) => specs.every(({ layer }) => layer !== name));
@@ -98,7 +105,7 @@ function headOf(request: HeadRequest, layer: FeatureLayer, classes: number): Hea
   };
 }
 
-function nameOf(input: HeadInput, hidden: number[]): string {
+function nameOf(input: InputForm, hidden: number[]): string {
   return inputNames[input] + (hidden.length === 0 ? "fc" : ["mlp", ...hidden].join("-"));
 }
 

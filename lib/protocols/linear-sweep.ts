@@ -75,7 +75,10 @@ export async function sweep(run: LinearRun): Promise<Sweep> {
       own.map((t, i) => {
         const outcome = outcomeOf(found, rung, h, i);
         outcomes[h]![t] = outcome;
-        return candidateScore(outcome, found.scores?.map((ofSeed) => ofSeed[h]![i]!));
+        return candidateScore(
+          outcome,
+          found.scores?.map((ofSeed) => ofSeed[h]![i]!),
+        );
       }),
     );
   };

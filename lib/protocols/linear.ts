@@ -48,7 +48,7 @@ export interface LinearProtocol {
     lr: Numbers;
     weightDecay: Numbers;
     /** Of SGD and LARS. */
-    momentum?: Numbers;
+    momentum?: Numbers | number;
     nesterov?: boolean;
     /** Whether biases are decayed. Default: true, as in VISSL's benchmark. */
     regularizeBias?: boolean;
@@ -208,14 +208,15 @@ function prepare(options: EvalLinearOptions): LinearRun {
 export function linearTrials(settings: LinearProtocol): SearchTrial[] {
   const { optimizer, search = "grid", trials: count, searchSeed = 0, batchSize, schedule, headWidth } = settings;
   const { kind = ["sgd"], lr, weightDecay, momentum, nesterov } = optimizer;
+  const listed = (numbers: Numbers | number): Numbers => (typeof numbers === "number" ? [numbers] : numbers);
   const space = {
     optimizer: kind,
     lr,
     weightDecay,
-    momentum,
+    momentum: momentum === undefined ? undefined : listed(momentum),
     nesterov,
     schedule: [schedule].flat(),
-    batchSize: typeof batchSize === "number" ? [batchSize] : batchSize,
+    batchSize: listed(batchSize),
     headWidth,
   };
   const drawn = search === "random" || (search === "halving" && count !== undefined);
@@ -261,7 +262,8 @@ async function reportHeads(run: LinearRun, found: Sweep): Promise<ResultRecord["
     await writer.predictions({ ...name, classes: run.classes, seeds });
     const weights = await found.weights({ seed: 0, head: h, trial: choice.trial });
     const dir = writer.headFolder(name);
-    await exportHead({ dir, head: found.specOf(h, choice.trial), weights, classes: run.classes });
+    const activation = run.loss.kind === "binary_cross_entropy" ? "sigmoid" : "softmax";
+    await exportHead({ dir, head: found.specOf(h, choice.trial), weights, classes: run.classes, activation });
   }
   return results;
 }

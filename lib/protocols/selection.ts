@@ -29,8 +29,6 @@ export function choose(options: { head: HeadSpec; trials: SearchTrial[]; outcome
     });
   }
   const selection = outcomes.map(({ scores, diverged }) => (scores && !diverged ? spread(scores) : null));
-  const trial = finalists.reduce((best, t) =>
-    (selection[t]?.mean ?? 0) > (selection[best]?.mean ?? 0) ? t : best,
-  );
+  const trial = finalists.reduce((best, t) => ((selection[t]?.mean ?? 0) > (selection[best]?.mean ?? 0) ? t : best));
   return { trial, selection };
 }

@@ -42,8 +42,7 @@ export async function openTrainer(options: {
   for (const batchSize of new Set(heads.flat().map((candidate) => candidate.batchSize))) {
     const bank = bankOf(heads, batchSize);
     const job: TrainingJob = { ...rest, batchSize, heads: bank.map(({ head }) => head) };
-    const trainer =
-      processes.length > 1 ? await dividedTrainer(job, parts, processes) : trainerHere({ job, parts });
+    const trainer = processes.length > 1 ? await dividedTrainer(job, parts, processes) : trainerHere({ job, parts });
     shares.push({ trainer, places: bank.map(({ place }) => place) });
   }
   return combinedTrainer({ job: whole, shares, order: "in turn" });

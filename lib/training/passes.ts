@@ -26,7 +26,11 @@ export function stepsPerEpoch({ rows }: Part, { batchSize }: Pick<BatchJob, "bat
  * The batches of an epoch, all seeds' side by side: each seed has an order of its own in each epoch, drawn from seed and
  * epoch, so that a training which is taken up meets the batches that it would have met.
  */
-export function epochPass(options: { job: BatchJob; train: Part; from: TrainingPosition }): AsyncIterable<FeatureBatch> {
+export function epochPass(options: {
+  job: BatchJob;
+  train: Part;
+  from: TrainingPosition;
+}): AsyncIterable<FeatureBatch> {
   const { job, train, from } = options;
   const { seeds, batchSize } = job;
   const used = usedRows(train.rows.length, batchSize);

@@ -6,7 +6,7 @@ import type { Device } from "../backend/backend.js";
 import { UserError } from "../errors.js";
 import type { HeadWeights } from "../heads/head.js";
 import type { TrainingJob, TrainingParts, Part } from "./job.js";
-import type { Judgement } from "./judging.js";
+import type { Judgement, Score } from "./judging.js";
 import type { Answer, Failure, Question, StoredPart, StoredParts } from "./process-messages.js";
 import type { Trainer, TrainOptions } from "./trainer.js";
 
@@ -128,7 +128,7 @@ export async function processTrainer(options: {
     },
     diverged: () => on.ask<boolean[][][]>({ ask: "diverged", trainer }),
     judge: (wanted) => on.ask<Judgement[][][]>({ ask: "judge", trainer, ...wanted }),
-    scores: () => on.ask<number[][][]>({ ask: "scores", trainer }),
+    scores: () => on.ask<Score[][][]>({ ask: "scores", trainer }),
     weights: (place) => on.ask<HeadWeights>({ ask: "weights", trainer, place }),
     close: () => on.ask({ ask: "close", trainer }),
   };

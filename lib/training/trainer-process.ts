@@ -7,10 +7,10 @@ import { messageOf, UserError } from "../errors.js";
 import type { FeatureSource } from "../features/source.js";
 import { openStore } from "../features/store.js";
 import { openStoredSource } from "../features/stored-source.js";
-import { bankTrainer } from "./bank-trainer.js";
 import type { Part, TrainingJob, TrainingParts } from "./job.js";
 import type { Answer, Question, StoredPart, StoredParts } from "./process-messages.js";
 import type { Trainer } from "./trainer.js";
+import { trainerHere } from "./trainer-here.js";
 
 /** Milliseconds between two reports of steps. */
 const reportInterval = 200;
@@ -79,7 +79,7 @@ async function open(job: TrainingJob, stored: StoredParts): Promise<{ trainer: n
     select: stored.select && (await partOf(stored.select)),
     report: await partOf(stored.report),
   };
-  const trainer = bankTrainer({ job, parts });
+  const trainer = trainerHere({ job, parts });
   opened.push({ trainer, abort: new AbortController() });
   return { trainer: opened.length - 1, steps: trainer.steps };
 }
