@@ -7,7 +7,13 @@ import type { Layer, LayerOutput } from "./layer.js";
 import { sharedLinear, stackTrials, trialLinear, unstackTrials } from "./linear-layers.js";
 import { relu } from "./relu.js";
 import { trialBatchNorm } from "./trial-batch-norm.js";
-import { createTrialParameter, type TrialLayout, type TrialParameter, trialTensor, zeroedTrials } from "./trial-parameter.js";
+import {
+  createTrialParameter,
+  type TrialLayout,
+  type TrialParameter,
+  trialTensor,
+  zeroedTrials,
+} from "./trial-parameter.js";
 
 export interface MlpBodyOptions {
   /**

@@ -10,7 +10,10 @@ export function relu(): Layer {
       const output = tf.relu(x);
       return {
         output,
-        backward: (error) => ({ error: tf.mul<tf.Tensor3D>(error, tf.cast(tf.greater(output, 0), "float32")), parameters: [] }),
+        backward: (error) => ({
+          error: tf.mul<tf.Tensor3D>(error, tf.cast(tf.greater(output, 0), "float32")),
+          parameters: [],
+        }),
       };
     },
   };

@@ -83,7 +83,9 @@ export function createTrialParameter(options: TrialParameterOptions): TrialParam
 }
 
 /** The start of each seed for all its trials, kept beyond any tidy. */
-export function trialTensor(options: Pick<TrialParameterOptions, "layout" | "start" | "columns" | "trials">): tf.Tensor {
+export function trialTensor(
+  options: Pick<TrialParameterOptions, "layout" | "start" | "columns" | "trials">,
+): tf.Tensor {
   const { layout, start, columns, trials } = options;
   return tf.tidy(() => {
     const one = tf.stack(start.map((data) => tf.tensor2d(data, [data.length / columns, columns])));
@@ -118,4 +120,3 @@ export function zeroedTrials(
   tensor.dispose();
   return zeroed;
 }
-
