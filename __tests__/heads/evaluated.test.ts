@@ -14,7 +14,9 @@ describe("the dense layers of a head in evaluation", () => {
       let x = made.features.slice(i * width, (i + 1) * width);
       if (form === "l2") x = x.map((value) => value / Math.hypot(...x));
       for (const { weight, bias, relu } of layers) {
-        const y = Array.from(bias, (b, c) => x.reduce((sum, value, d) => sum + value * weight[d * bias.length + c]!, b));
+        const y = Array.from(bias, (b, c) =>
+          x.reduce((sum, value, d) => sum + value * weight[d * bias.length + c]!, b),
+        );
         x = relu ? y.map((value) => Math.max(value, 0)) : y;
       }
       return x;

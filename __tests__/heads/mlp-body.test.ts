@@ -76,11 +76,12 @@ describeOnBackends("MLP bodies", () => {
     const first = tf.tidy(() => {
       // The running statistics are put back below: this batch comes again as the first step.
       const input = inputStage(form, channels).prepare(rowsOf(rows), true);
-      const { logits, backward } = body.forward({ input, training: true, step: 0 });
+      const output = body.forward({ input, training: true, step: 0 });
+      const { logits } = output;
       const targets = lossTargets({ loss, targets: targetsOf(one, rows), seeds: 1, classes });
       const value = lossValue(logits, targets);
       const error = tf.div<tf.Tensor3D>(lossError(logits, targets), targets.divisors[0]!);
-      return { logits, value, gradients: backward(error) };
+      return { logits, value, gradients: output.backward(error) };
     });
     const names = Object.keys(body.buffers);
     tf.dispose(names.map((name) => body.buffers[name]!));
@@ -241,7 +242,9 @@ describeOnBackends("MLP bodies", () => {
         body.forward({ input, training, step }).logits.reshape<tf.Tensor4D>([2, 20, 2, 400]);
       const dropped = run(0);
       const values = dropped.dataSync();
-      expect(new Set(Array.from(values, (value) => value.toFixed(4)))).toEqual(new Set(["0.0000", (1 / 0.7).toFixed(4)]));
+      expect(new Set(Array.from(values, (value) => value.toFixed(4)))).toEqual(
+        new Set(["0.0000", (1 / 0.7).toFixed(4)]),
+      );
       expect(values.filter((value) => value === 0).length / values.length).toBeCloseTo(0.3, 1);
       const [first, second] = tf.unstack(dropped, 2);
       expect(first!.equal(second!).all().dataSync()[0]).toBe(1);
@@ -285,15 +288,16 @@ describeOnBackends("MLP bodies", () => {
     const start = [1, 2].map((seed) => someHead(seed, full, { classes: 3, inputNorm: true }));
     const body = bodyOf({ start, hidden: full, trials: 2, classes: 3, dropoutSeeds: [1, 2] });
     tf.tidy(() => {
-      for (const { parameter, kind, name, spread, squaredNorm } of body.parameters) {
+      for (const one of body.parameters) {
+        const { parameter, kind, name } = one;
         const { shape } = parameter.value;
         const everywhere = (tensor: tf.Tensor) => tf.mul(tf.onesLike(parameter.value), tensor);
-        const marks = everywhere(spread([3, 7]));
+        const marks = everywhere(one.spread([3, 7]));
         expect(marks.shape).toEqual(shape);
         const isolated = tf.mul(parameter.value, tf.equal(marks, 7));
-        const norms = squaredNorm(parameter.value);
+        const norms = one.squaredNorm(parameter.value);
         expect(norms.shape).toEqual(shape);
-        const decayed = everywhere(spread([3, 7], true));
+        const decayed = everywhere(one.spread([3, 7], true));
         if (kind === "norm") {
           expect(norms.abs().max().dataSync()[0]).toBe(0);
           expect([...decayed.dataSync()]).toEqual([...marks.dataSync()]);

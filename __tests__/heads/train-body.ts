@@ -31,15 +31,15 @@ export interface BodyStep {
 export function sgdStepOf(body: HeadBody, options: BodyStep): void {
   const { input, loss, targets, seeds, classes, lrs, weightDecay, momentum, step } = options;
   tf.tidy(() => {
-    const { logits, backward } = body.forward({ input, training: true, step });
+    const output = body.forward({ input, training: true, step });
     const made = lossTargets({ loss, targets, seeds, classes });
-    const error = tf.div<tf.Tensor3D>(lossError(logits, made), tf.tensor3d(made.divisors, [seeds, 1, 1]));
-    backward(error).forEach((gradient, i) => {
-      const { parameter, kind, spread } = body.parameters[i]!;
+    const error = tf.div<tf.Tensor3D>(lossError(output.logits, made), tf.tensor3d(made.divisors, [seeds, 1, 1]));
+    output.backward(error).forEach((gradient, i) => {
+      const { parameter, kind } = body.parameters[i]!;
       const before = [parameter.value, parameter.slots.momentum!];
       const g = kind === "matrix" ? tf.add(gradient, tf.mul(parameter.value, weightDecay)) : gradient;
       const v = tf.add(tf.mul(parameter.slots.momentum!, momentum), g);
-      const move = tf.mul(tf.add(g, tf.mul(v, momentum)), spread(lrs));
+      const move = tf.mul(tf.add(g, tf.mul(v, momentum)), body.parameters[i]!.spread(lrs));
       parameter.slots.momentum = tf.keep(v);
       parameter.value = tf.keep(tf.sub(parameter.value, move));
       tf.dispose(before);

@@ -87,8 +87,8 @@ describe("average precision", () => {
     expect(() => allPointsAveragePrecision({ scores: [1], targets: [1, 0] })).toThrow(
       "Expected 2 scores for the average precision but received 1",
     );
-    expect(() => stepAveragePrecision({ scores: [1, 2], targets: [1, 2] })).toThrow(
-      "Expected 1, 0 or -1 for a target but received 2",
+    expect(() => stepAveragePrecision({ scores: [1, 2], targets: [1, -2] })).toThrow(
+      "Expected 1, 0 or -1 for a target but received -2",
     );
     expect(() => meanAveragePrecision({ scores: [1, 2, 3], targets: [1, 0, 1], classes: 2 })).toThrow(
       "Expected 3 scores in rows of 2 for the average precision but received 3",

@@ -3,7 +3,7 @@ import { expected } from "../errors.js";
 export interface AveragePrecisionOptions {
   /** Any monotone score of one class. Shape [n]. */
   scores: ArrayLike<number>;
-  /** 1 positive, 0 negative, −1 unknown: left out. Shape [n]. */
+  /** At least 1 (how often it is there): positive; 0: negative; −1: unknown, left out. Shape [n]. */
   targets: ArrayLike<number>;
 }
 
@@ -15,7 +15,7 @@ export interface AveragePrecisionOptions {
  * @returns in [0, 1]; NaN where there is no positive.
  */
 export function allPointsAveragePrecision(options: AveragePrecisionOptions): number {
-  const { right, positives } = rankedTargets(options);
+  const { right, positives } = rankedTargets(options, "later first");
   let area = 0;
   let best = 0;
   let hits = positives;
@@ -28,20 +28,23 @@ export function allPointsAveragePrecision(options: AveragePrecisionOptions): num
 }
 
 /**
- * The mean of the best precision at recalls of at least 0, 0.1, …, 1 (PASCAL VOC until 2009), ties as above.
+ * The mean of the best precision at recalls of at least 0, 0.1, …, 1 (PASCAL VOC until 2009). Among equal scores the
+ * earlier row comes first.
  *
  * @returns in [0, 1]; NaN where there is no positive.
  */
 export function elevenPointAveragePrecision(options: AveragePrecisionOptions): number {
-  const { right, positives } = rankedTargets(options);
+  const { right, positives } = rankedTargets(options, "earlier first");
   if (positives === 0) return NaN;
   const best = new Float64Array(11);
   let hits = 0;
   right.forEach((isRight, rank) => {
     if (!isRight) return;
     hits++;
-    const reached = Math.floor((10 * hits) / positives);
-    for (let point = 0; point <= reached; point++) best[point] = Math.max(best[point]!, hits / (rank + 1));
+    best.forEach((precision, point) => {
+      // In float64, as NumPy's arange(0, 1.1, 0.1) has it: 3 × 0.1 lies above 0.3, which a recall of 0.3 does not reach.
+      if (hits / positives >= point * 0.1) best[point] = Math.max(precision, hits / (rank + 1));
+    });
   });
   return best.reduce((sum, precision) => sum + precision, 0) / 11;
 }
@@ -53,7 +56,7 @@ export function elevenPointAveragePrecision(options: AveragePrecisionOptions): n
  * @returns in [0, 1]; 0 where there is no positive, as scikit-learn says.
  */
 export function stepAveragePrecision(options: AveragePrecisionOptions): number {
-  const { right, positives, ordered } = rankedTargets(options);
+  const { right, positives, ordered } = rankedTargets(options, "earlier first");
   let area = 0;
   let hits = 0;
   let hitsBefore = 0;
@@ -69,7 +72,7 @@ export function stepAveragePrecision(options: AveragePrecisionOptions): number {
 export interface MeanAveragePrecisionOptions {
   /** Row by row. Shape [n, classes]. */
   scores: ArrayLike<number>;
-  /** 1, 0 or −1 (unknown), row by row. Shape [n, classes]. */
+  /** As of one class, row by row. Shape [n, classes]. */
   targets: ArrayLike<number>;
   classes: number;
 }
@@ -109,19 +112,20 @@ interface Ranked {
 }
 
 /** The known rows by falling score; a score that is not a number comes last, for it ranks nothing. */
-function rankedTargets({ scores, targets }: AveragePrecisionOptions): Ranked {
+function rankedTargets({ scores, targets }: AveragePrecisionOptions, ties: "earlier first" | "later first"): Ranked {
   if (scores.length !== targets.length) {
     throw expected(`${targets.length} scores`, "the average precision", scores.length);
   }
   const known: number[] = [];
   for (let i = 0; i < targets.length; i++) {
     const target = targets[i]!;
-    if (target !== 1 && target !== 0 && target !== -1) throw expected("1, 0 or -1", "a target", target);
+    if (!Number.isInteger(target) || target < -1) throw expected("1, 0 or -1", "a target", target);
     if (target >= 0) known.push(i);
   }
   const score = Float64Array.from(scores, (value) => (Number.isNaN(value) ? -Infinity : value));
-  known.sort((a, b) => (score[a] === score[b] ? b - a : score[b]! - score[a]!));
-  const right = known.map((i) => targets[i] === 1);
+  const earlier = ties === "earlier first" ? 1 : -1;
+  known.sort((a, b) => (score[a] === score[b] ? earlier * (a - b) : score[b]! - score[a]!));
+  const right = known.map((i) => targets[i]! > 0);
   return {
     right,
     positives: right.filter(Boolean).length,
