@@ -107,10 +107,10 @@ describe("mcNemar", () => {
 });
 
 describe("pairedBootstrap", () => {
-  // SciPy draws other images, so the ends agree as far as 40,000 draws tell them.
+  // SciPy draws other images, so the ends agree as far as 20,000 draws tell them.
   test.each(expectedOf.bootstrap)("agrees with SciPy's on $seeds seeds", (wanted) => {
     const differences = wanted.steps.map((step) => step / wanted.seeds);
-    const found = pairedBootstrap({ differences, seed: 3, samples: 40_000 });
+    const found = pairedBootstrap({ differences, seed: 3, samples: 20_000 });
     expect(found.difference).toBeCloseTo(wanted.difference, 12);
     // The ends are multiples of one image in one seed.
     const step = 1 / (wanted.seeds * wanted.steps.length);
@@ -144,7 +144,7 @@ describe("pairedBootstrap", () => {
 
   test("covers a known difference in about 95 of 100 samples of images, and errs as often as its p says", () => {
     const covered = { of: 0, falsely: 0 };
-    const rounds = 400;
+    const rounds = 300;
     for (let round = 0; round < rounds; round++) {
       const stream = random(round, "coverage");
       const draw = (right: number, wrong: number) =>

@@ -1,7 +1,6 @@
-import path from "node:path";
-
 import type { TopLevelSpec } from "vega-lite" with { "resolution-mode": "import" };
 
+import { colours, draw, type Figure, figureConfig, ink, quiet, shapes } from "./draw.js";
 import { depthLayout } from "./figure-layout.js";
 import type { ResultRecord } from "./record.js";
 import {
@@ -17,11 +16,7 @@ import {
   titleOf,
 } from "./wording.js";
 
-/** A figure as a text for the web and as an image of twice its size in pixels, on white. */
-export interface Figure {
-  svg: string;
-  png: Uint8Array;
-}
+export type { Figure };
 
 /**
  * Accuracy by depth: top-1 of each layer in the order of the network, a line a head, with its spread over seeds, the
@@ -29,34 +24,8 @@ export interface Figure {
  * the font is ours.
  */
 export async function depthFigure(record: ResultRecord): Promise<Figure> {
-  const vega = await import("vega");
-  const { compile } = await import("vega-lite");
-  const { Resvg } = await import("@resvg/resvg-js");
-  const view = new vega.View(vega.parse(compile(depthSpec(record)).spec), { renderer: "none" });
-  try {
-    const svg = `${await view.toSVG()}\n`;
-    const image = new Resvg(svg, {
-      fitTo: { mode: "zoom", value: 2 },
-      font: { fontFiles: fontFiles(), loadSystemFonts: false, defaultFontFamily: "DejaVu Sans" },
-    });
-    return { svg, png: image.render().asPng() };
-  } finally {
-    view.finalize();
-  }
+  return draw(depthSpec(record));
 }
-
-function fontFiles(): string[] {
-  const folder = path.join(path.dirname(require.resolve("dejavu-fonts-ttf/package.json")), "ttf");
-  return ["DejaVuSans.ttf", "DejaVuSans-Bold.ttf"].map((name) => path.join(folder, name));
-}
-
-// Okabe and Ito's colours, which the colour-blind tell apart; shapes say the same once more.
-const colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
-const shapes = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"];
-
-const ink = "#1f2933";
-const quiet = "#616e7c";
-const faint = "#e4e7eb";
 
 /** The figure in the words of Vega-Lite, with its data in it. */
 export function depthSpec(record: ResultRecord): TopLevelSpec {
@@ -223,28 +192,6 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
         ],
       },
     ],
-    config: {
-      font: "DejaVu Sans, Verdana, sans-serif",
-      view: { stroke: null },
-      legend: { labelColor: ink, labelFontSize: 12, labelLimit: 0, symbolSize: 80, symbolOpacity: 1 },
-      title: {
-        fontWeight: "bold",
-        color: ink,
-        subtitleFontSize: 11.5,
-        subtitleColor: quiet,
-        subtitlePadding: 7,
-        subtitleLineHeight: 17,
-      },
-      axis: { labelColor: quiet, labelFontSize: 11, labelLimit: 0, titleColor: quiet, titleFontWeight: "normal" },
-      axisX: { grid: false, domainColor: quiet, tickColor: quiet, tickSize: 4, labelOverlap: false },
-      axisY: {
-        domain: false,
-        ticks: false,
-        gridColor: faint,
-        labelPadding: 8,
-        titleFontSize: 11.5,
-        titlePadding: 12,
-      },
-    },
+    config: figureConfig,
   };
 }

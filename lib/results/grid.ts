@@ -69,4 +69,3 @@ function escapeMarkdown(text: string): string {
 function pad(text: string, width: number, align: "left" | "right"): string {
   return align === "left" ? text.padEnd(width) : text.padStart(width);
 }
-

@@ -16,6 +16,12 @@ export function headTitle(head: string): string {
   return headTitles[head] ?? head;
 }
 
+const metricTitles: Record<string, string> = { top1: "top-1", top5: "top-5", meanAp: "mean AP" };
+
+export function metricTitle(metric: string): string {
+  return metricTitles[metric] ?? metric;
+}
+
 /** Layers in the order of the network. */
 export function layersOf(record: ResultRecord): string[] {
   return [...new Set(record.results.map(({ layer }) => layer))];
@@ -86,7 +92,7 @@ export function seedsText({ seeds }: ResultRecord): string {
 /** On which images the setting was chosen and on which the numbers are; a warning where they are the same. */
 export function selectionText({ selection }: ResultRecord): string {
   const { on, metric, reportedOn, selectedOnReported } = selection;
-  const how = on === null ? "one setting, none chosen" : `chosen on ${on} by ${metric === "top1" ? "top-1" : metric}`;
+  const how = on === null ? "one setting, none chosen" : `chosen on ${on} by ${metricTitle(metric)}`;
   const text = `${how}, reported on ${reportedOn}`;
   return selectedOnReported ? `${text} (the same images: TOO GOOD)` : text;
 }
