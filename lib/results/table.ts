@@ -3,6 +3,7 @@ import type { LayerResult, ResultRecord } from "./record.js";
 import {
   baselineOf,
   bestOf,
+  capitalised,
   decimalsOf,
   headsOf,
   headTitle,
@@ -96,8 +97,4 @@ function remarksOf({ results }: ResultRecord): string[] {
     }
   }
   return [...places].map(([remark, where]) => `- ${capitalised(remark.replace(/\.$/, ""))}: ${where.join(", ")}`);
-}
-
-function capitalised(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
