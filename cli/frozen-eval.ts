@@ -11,6 +11,7 @@ export const commands = {
   preprocess: async () => (await import("./preprocess.js")).preprocess,
   "extract-features": async () => (await import("./extract-features.js")).extractFeatures,
   "eval-linear": async () => (await import("./eval-linear.js")).evalLinear,
+  compare: async () => (await import("./compare.js")).compare,
 } satisfies Record<string, () => Promise<Command>>;
 
 type CommandName = keyof typeof commands;

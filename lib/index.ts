@@ -30,6 +30,10 @@ export { applyTransform, parseTransform, type Transform } from "./images/transfo
 export type { Schedule } from "./optim/schedule.js";
 export { silent, terminalProgress, type Progress, type ProgressTask } from "./progress.js";
 export { evalLinear, type EvalLinearOptions, type LinearProtocol } from "./protocols/linear.js";
+export { compareRuns, type CompareOptions } from "./results/compare.js";
+export type { ComparedEntry, ComparedRun, Comparison, PairedComparison } from "./results/comparison.js";
+export { comparisonFigure } from "./results/comparison-figure.js";
+export { formatComparison } from "./results/comparison-table.js";
 export { loadHead } from "./results/export-head.js";
 export { depthFigure } from "./results/figure.js";
 export { readRecord, type LayerResult, type ResultRecord } from "./results/record.js";

@@ -1,6 +1,6 @@
 import type { TopLevelSpec } from "vega-lite" with { "resolution-mode": "import" };
 
-import { colours, drawFigure, faint, type Figure, font, ink, quiet } from "./drawing.js";
+import { colours, draw, type Figure, figureConfig, ink, quiet, shapes } from "./draw.js";
 import { depthLayout } from "./figure-layout.js";
 import type { ResultRecord } from "./record.js";
 import {
@@ -16,17 +16,16 @@ import {
   titleOf,
 } from "./wording.js";
 
+export type { Figure };
+
 /**
  * Accuracy by depth: top-1 of each layer in the order of the network, a line a head, with its spread over seeds, the
  * best point named, and what needs no features as a dashed line. The same bytes for the same record on every machine:
  * the font is ours.
  */
 export async function depthFigure(record: ResultRecord): Promise<Figure> {
-  return drawFigure(depthSpec(record));
+  return draw(depthSpec(record));
 }
-
-// Shapes say the same as colours once more.
-const shapes = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"];
 
 /** The figure in the words of Vega-Lite, with its data in it. */
 export function depthSpec(record: ResultRecord): TopLevelSpec {
@@ -193,28 +192,6 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
         ],
       },
     ],
-    config: {
-      font,
-      view: { stroke: null },
-      legend: { labelColor: ink, labelFontSize: 12, labelLimit: 0, symbolSize: 80, symbolOpacity: 1 },
-      title: {
-        fontWeight: "bold",
-        color: ink,
-        subtitleFontSize: 11.5,
-        subtitleColor: quiet,
-        subtitlePadding: 7,
-        subtitleLineHeight: 17,
-      },
-      axis: { labelColor: quiet, labelFontSize: 11, labelLimit: 0, titleColor: quiet, titleFontWeight: "normal" },
-      axisX: { grid: false, domainColor: quiet, tickColor: quiet, tickSize: 4, labelOverlap: false },
-      axisY: {
-        domain: false,
-        ticks: false,
-        gridColor: faint,
-        labelPadding: 8,
-        titleFontSize: 11.5,
-        titlePadding: 12,
-      },
-    },
+    config: figureConfig,
   };
 }

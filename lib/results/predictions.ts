@@ -1,5 +1,6 @@
-import { expected } from "../errors.js";
-import { fillFileAtomic } from "../files.js";
+import { parseCsv } from "../csv.js";
+import { expected, UserError } from "../errors.js";
+import { fillFileAtomic, readText } from "../files.js";
 
 /** What one head said of n images, for one seed. */
 export interface SeedPredictions {
@@ -61,4 +62,61 @@ function csvLine(fields: readonly (string | number)[]): string {
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   });
   return `${quoted.join(",")}\n`;
+}
+
+/** Whether one head is right on n images. */
+export interface Answers {
+  /** Length n; each once. */
+  ids: string[];
+  /** The true class of each image, by name. */
+  targets: string[];
+  /** 1 where it is right, by seed. Each of shape [n]. */
+  right: Map<number, Uint8Array>;
+}
+
+/**
+ * Reads what {@link writePredictions} wrote, as far as a comparison needs it.
+ *
+ * @throws UserError with file and line where it is not such a file, or its seeds do not tell of the same images.
+ */
+export async function readAnswers(file: string): Promise<Answers> {
+  const lines = parseCsv(await readText(file, "the predictions of a run"), file);
+  const header = lines.next().value?.fields ?? [];
+  if (header.join() !== predictionColumns.join()) {
+    throw expected(`the columns ${predictionColumns.join(",")}`, `the predictions ${file}`, header.join());
+  }
+  const ids: string[] = [];
+  const targets: string[] = [];
+  const places = new Map<string, number>();
+  const found = new Map<number, (0 | 1)[]>();
+  let first: number | undefined;
+  for (const { fields, line } of lines) {
+    const [seedText, id, target, , , correct] = fields;
+    const seed = Number(seedText);
+    first ??= seed;
+    if (fields.length !== header.length || !Number.isInteger(seed) || (correct !== "0" && correct !== "1")) {
+      throw expected("seed,id,target,predicted,probability and 0 or 1", `line ${line} of ${file}`, fields.join());
+    }
+    if (seed === first && !places.has(id!)) {
+      places.set(id!, ids.length);
+      ids.push(id!);
+      targets.push(target!);
+    }
+    const place = places.get(id!);
+    const answers = found.get(seed) ?? [];
+    found.set(seed, answers);
+    if (place === undefined || targets[place] !== target || answers[place] !== undefined) {
+      throw new UserError(
+        `Expected each image once a seed, with one true class, but line ${line} of ${file} says otherwise of ` +
+          JSON.stringify(id),
+        { hint: "The predictions were changed after the run; run it again." },
+      );
+    }
+    answers[place] = correct === "1" ? 1 : 0;
+  }
+  for (const [seed, answers] of found) {
+    const told = answers.filter((answer) => answer !== undefined).length;
+    if (told !== ids.length) throw expected(`${ids.length} images of seed ${seed}`, `the predictions ${file}`, told);
+  }
+  return { ids, targets, right: new Map([...found].map(([seed, answers]) => [seed, Uint8Array.from(answers)])) };
 }

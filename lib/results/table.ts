@@ -1,7 +1,9 @@
+import { type Cell, type Grid, gridLines, type TableKind } from "./grid.js";
 import type { LayerResult, ResultRecord } from "./record.js";
 import {
   baselineOf,
   bestOf,
+  capitalised,
   decimalsOf,
   headsOf,
   headTitle,
@@ -15,8 +17,7 @@ import {
   titleOf,
 } from "./wording.js";
 
-/** `text` for a terminal; `markdown` for a README or a pull request. */
-export type TableKind = "text" | "markdown";
+export type { TableKind };
 
 export interface TableOptions {
   kind: TableKind;
@@ -31,21 +32,10 @@ export interface TableOptions {
  */
 export function formatTable(record: ResultRecord, { kind, color = false }: TableOptions): string {
   const grid = gridOf(record);
-  const lines = kind === "markdown" ? markdownLines(grid) : textLines(grid, color);
+  const lines = gridLines(grid, { kind, color });
   const title = kind === "markdown" ? `**${titleOf(record)}**` : titleOf(record);
   const remarks = remarksOf(record);
   return [title, "", ...lines, "", footnote(record), "", ...(remarks.length > 0 ? [...remarks, ""] : [])].join("\n");
-}
-
-interface Cell {
-  text: string;
-  best?: boolean;
-}
-
-interface Grid {
-  /** One a column; `group` is the head above it. */
-  columns: { name: string; group: string; align: "left" | "right" }[];
-  rows: Cell[][];
 }
 
 function gridOf(record: ResultRecord): Grid {
@@ -82,57 +72,6 @@ function gridOf(record: ResultRecord): Grid {
   };
 }
 
-function textLines({ columns, rows }: Grid, color: boolean): string[] {
-  const marked = rows.map((row) => row.map((cell) => ({ ...cell, text: cell.best ? `* ${cell.text}` : cell.text })));
-  const widths = columns.map(({ name }, i) => Math.max(name.length, ...marked.map((row) => row[i]!.text.length)));
-  const join = (texts: string[]) => texts.join("  ").trimEnd();
-  const rule = join(widths.map((width) => "─".repeat(width)));
-  return [
-    groupLine(columns, widths),
-    join(columns.map(({ name, align }, i) => pad(name, widths[i]!, align))),
-    rule,
-    ...marked.map((row) =>
-      join(
-        row.map(({ text, best }, i) => {
-          const padded = pad(text, widths[i]!, columns[i]!.align);
-          return best && color ? `\u001b[1m${padded}\u001b[22m` : padded;
-        }),
-      ),
-    ),
-    rule,
-  ];
-}
-
-/** The heads' names, each at the left edge of its columns. */
-function groupLine(columns: Grid["columns"], widths: number[]): string {
-  let line = "";
-  let left = 0;
-  columns.forEach(({ group }, i) => {
-    if (group !== columns[i - 1]?.group) line = `${line.padEnd(left)}${group}`;
-    left += widths[i]! + 2;
-  });
-  return line;
-}
-
-function markdownLines({ columns, rows }: Grid): string[] {
-  const texts = [
-    columns.map(({ name, group }) => escapeMarkdown(`${group} ${name}`.trim())),
-    ...rows.map((row) => row.map(({ text, best }) => (best ? `**${escapeMarkdown(text)}**` : escapeMarkdown(text)))),
-  ];
-  const widths = columns.map((_, i) => Math.max(4, ...texts.map((row) => row[i]!.length)));
-  const line = (row: string[]) => `| ${row.map((text, i) => pad(text, widths[i]!, columns[i]!.align)).join(" | ")} |`;
-  const rule = columns.map(({ align }, i) => (align === "left" ? "" : ":").padStart(widths[i]!, "-"));
-  return [line(texts[0]!), line(rule), ...texts.slice(1).map(line)];
-}
-
-function escapeMarkdown(text: string): string {
-  return text.replaceAll(/[|*\\]/g, "\\$&");
-}
-
-function pad(text: string, width: number, align: "left" | "right"): string {
-  return align === "left" ? text.padEnd(width) : text.padStart(width);
-}
-
 function footnote(record: ResultRecord): string {
   const { classes } = record.data;
   const baseline = baselineOf(record);
@@ -158,8 +97,4 @@ function remarksOf({ results }: ResultRecord): string[] {
     }
   }
   return [...places].map(([remark, where]) => `- ${capitalised(remark.replace(/\.$/, ""))}: ${where.join(", ")}`);
-}
-
-function capitalised(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -5,6 +5,7 @@ import { parse, stringify } from "yaml";
 
 import { show, UserError } from "../errors.js";
 import { asWriteError, digestOf, exists, readText, writeFileAtomic, writeJson } from "../files.js";
+import { firstDifference } from "./difference.js";
 import { depthFigure } from "./figure.js";
 import { type MetricsLine, openMetricsLog } from "./metrics-log.js";
 import { type SeedPredictions, writePredictions } from "./predictions.js";
@@ -89,7 +90,7 @@ async function refuseOtherConfiguration(out: string, settings: Record<string, un
   const there = await readConfiguration(file);
   const here = plain(settings);
   if (digestOf(there) === digestOf(here)) return;
-  const { key, a, b } = firstDifference(there, here, "") ?? { key: "the file", a: there, b: here };
+  const { key, a, b } = firstDifference(there, here) ?? { key: "the file", a: there, b: here };
   throw new UserError(
     `Expected ${out} to hold this configuration but it holds another: ${key} is ${show(a)} there and ${show(b)} here`,
     { hint },
@@ -111,23 +112,4 @@ async function readConfiguration(file: string): Promise<unknown> {
 /** As JSON has it: no undefined keys, no NaN. */
 function plain(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value ?? null)) as unknown;
-}
-
-interface Difference {
-  key: string;
-  a: unknown;
-  b: unknown;
-}
-
-function firstDifference(a: unknown, b: unknown, key: string): Difference | undefined {
-  if (!isRecord(a) || !isRecord(b)) return digestOf(a ?? null) === digestOf(b ?? null) ? undefined : { key, a, b };
-  for (const name of new Set([...Object.keys(b), ...Object.keys(a)])) {
-    const found = firstDifference(a[name], b[name], key === "" ? name : `${key}.${name}`);
-    if (found) return found;
-  }
-  return undefined;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
 }
