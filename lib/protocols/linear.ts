@@ -21,6 +21,7 @@ import type { Numbers } from "../search/range.js";
 import type { SearchTrial } from "../search/space.js";
 import { trialsOf } from "../search/space.js";
 import type { TrainingParts } from "../training/job.js";
+import type { Judgement } from "../training/judging.js";
 import { targetsOf } from "../training/passes.js";
 import type { HeadRequest } from "./linear-heads.js";
 import { headsOf } from "./linear-heads.js";
@@ -246,26 +247,42 @@ export function partsOf({ plan }: Pick<LinearRun, "plan">): TrainingParts {
 
 /** Chooses a trial for each head, and tells what the chosen ones say of the images that are reported. */
 async function reportHeads(run: LinearRun, found: Sweep): Promise<ResultRecord["results"]> {
-  const { plan, heads, settings, writer, trials } = run;
+  const { heads, writer, trials } = run;
   const choices = heads.map((head, h) => choose({ head, trials, outcomes: found.outcomes[h]! }));
   const judged = await found.judge(choices.map(({ trial }) => trial));
-  const { source, rows } = plan.report;
-  const images = { ids: Array.from(rows, (row) => source.ids[row]!), targets: targetsOf(source, rows) };
   const results: ResultRecord["results"] = [];
   for (const [h, head] of heads.entries()) {
     const choice = choices[h]!;
     const bySeed = judged[h]!;
     results.push(layerResult({ run, head, choice, bySeed, outcomes: found.outcomes[h]! }));
     if (!writer) continue;
-    const name = { layer: head.layer, head: head.name };
-    const seeds = bySeed.map((judgement, s) => ({ seed: settings.seeds[s]!, ...images, ...judgement }));
-    await writer.predictions({ ...name, classes: run.classes, seeds });
+    const place = { layer: head.layer, head: head.name };
+    await writePredictions(run, writer, place, bySeed);
     const weights = await found.weights({ seed: 0, head: h, trial: choice.trial });
-    const dir = writer.headFolder(name);
     const activation = run.loss.kind === "binary_cross_entropy" ? "sigmoid" : "softmax";
+    const dir = writer.headFolder(place);
     await exportHead({ dir, head: found.specOf(h, choice.trial), weights, classes: run.classes, activation });
   }
   return results;
+}
+
+async function writePredictions(
+  { plan, classes, settings }: LinearRun,
+  writer: ResultWriter,
+  place: { layer: string; head: string },
+  bySeed: Judgement[],
+): Promise<void> {
+  const { source, rows } = plan.report;
+  const images = { ids: Array.from(rows, (row) => source.ids[row]!), targets: targetsOf(source, rows) };
+  const of = <K extends Judgement["kind"]>(kind: K) =>
+    bySeed.flatMap((judgement, s) =>
+      judgement.kind === kind
+        ? [{ ...images, ...(judgement as Extract<Judgement, { kind: K }>), seed: settings.seeds[s]! }]
+        : [],
+    );
+  const [single, multi] = [of("single"), of("multi")];
+  if (single.length > 0) await writer.predictions({ ...place, classes, seeds: single });
+  else await writer.scores({ ...place, classes, seeds: multi });
 }
 
 const settingNames = [

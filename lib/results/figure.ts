@@ -10,6 +10,9 @@ import {
   headsOf,
   headTitle,
   layersOf,
+  mainMetric,
+  mainValue,
+  metricTitle,
   percent,
   seedsText,
   splitsText,
@@ -19,7 +22,7 @@ import {
 export type { Figure };
 
 /**
- * Accuracy by depth: top-1 of each layer in the order of the network, a line a head, with its spread over seeds, the
+ * Accuracy by depth: top-1 (or mean AP) of each layer in the order of the network, a line a head, with its spread over seeds, the
  * best point named, and what needs no features as a dashed line. The same bytes for the same record on every machine:
  * the font is ours.
  */
@@ -33,13 +36,14 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
   const heads = headsOf(record).map(headTitle);
   const decimals = decimalsOf(record);
   const best = bestOf(record);
-  const baseline = baselineOf(record);
-  const values = record.results.map(({ layer, head, metrics: { top1 } }) => ({
-    layer,
-    head: headTitle(head),
-    accuracy: 100 * top1.mean,
-    low: Math.max(0, 100 * (top1.mean - top1.std)),
-    high: Math.min(100, 100 * (top1.mean + top1.std)),
+  const baseline = baselineOf(record) ?? { name: "nothing", share: 0 };
+  const metric = metricTitle(mainMetric(record));
+  const values = record.results.map((result) => ({
+    layer: result.layer,
+    head: headTitle(result.head),
+    accuracy: 100 * mainValue(result).mean,
+    low: Math.max(0, 100 * (mainValue(result).mean - mainValue(result).std)),
+    high: Math.min(100, 100 * (mainValue(result).mean + mainValue(result).std)),
   }));
   const layout = depthLayout({
     layers,
@@ -48,7 +52,7 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
     title: titleOf(record),
     warned: record.selection.selectedOnReported,
   });
-  const baselineText = `${baseline.name} ${percent(baseline.share, 1)} %`;
+  const baselineText = baseline.share > 0 ? `${baseline.name} ${percent(baseline.share, 1)} %` : "";
   const repeated = record.seeds.length > 1;
 
   const x = { field: "layer", type: "ordinal" as const, sort: null };
@@ -83,8 +87,8 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
         {
           layer: best.layer,
           head: headTitle(best.head),
-          accuracy: 100 * best.metrics.top1.mean,
-          text: `${best.layer}: ${percent(best.metrics.top1.mean, decimals)} %`,
+          accuracy: 100 * mainValue(best).mean,
+          text: `${best.layer}: ${percent(mainValue(best).mean, decimals)} %`,
         },
       ],
     },
@@ -101,8 +105,8 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
       text: titleOf(record),
       subtitle: [
         `${record.protocol.id} v${record.protocol.version} · ${seedsText(record)}${repeated ? " (band: ± 1 std)" : ""}` +
-          (layout.showsBaseline ? "" : ` · ${baselineText}`),
-        `${splitsText(record)}; top-1 on ${record.selection.reportedOn}`,
+          (layout.showsBaseline || baselineText === "" ? "" : ` · ${baselineText}`),
+        `${splitsText(record)}; ${metric} on ${record.selection.reportedOn}`,
         ...(record.selection.selectedOnReported ? ["TOO GOOD: settings were chosen on the images reported here"] : []),
       ],
       fontSize: layout.titleSize,
@@ -127,7 +131,7 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
       y: {
         ...y,
         scale: { domain: layout.domain, nice: false, zero: false },
-        axis: { title: "top-1 accuracy (%)", tickCount: 6 },
+        axis: { title: metric === "top-1" ? "top-1 accuracy (%)" : `${metric} (%)`, tickCount: 6 },
       },
     },
     layer: [

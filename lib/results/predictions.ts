@@ -15,6 +15,16 @@ export interface SeedPredictions {
   probability: ArrayLike<number>;
 }
 
+/** What one head said of n images that may have several labels each, for one seed. */
+export interface SeedScores {
+  seed: number;
+  ids: readonly string[];
+  /** 1 present, 0 absent, −1 ignored. Shape [n, classes]. */
+  targets: ArrayLike<number>;
+  /** Logits. Shape [n, classes]. */
+  scores: ArrayLike<number>;
+}
+
 export const predictionColumns = ["seed", "id", "target", "predicted", "probability", "correct"] as const;
 
 /**
@@ -45,6 +55,31 @@ export async function writePredictions(options: {
 }
 
 const linesAWrite = 4096;
+
+/**
+ * Writes what was said of images with several labels as CSV, one line an image and seed: the classes that are there and
+ * those that are ignored by name, joined by `|`; then a column a class with its probability (sigmoid).
+ *
+ * @throws UserError where the disk is full; the file is then as it was before.
+ */
+export async function writeScores(options: {
+  file: string;
+  classes: readonly string[];
+  seeds: readonly SeedScores[];
+}): Promise<void> {
+  const { file, classes, seeds } = options;
+  await fillFileAtomic(file, async (handle) => {
+    await handle.write(csvLine(["seed", "id", "targets", "ignored", ...classes]));
+    for (const { seed, ids, targets, scores } of seeds) {
+      for (const [i, id] of ids.entries()) {
+        const at = (c: number) => i * classes.length + c;
+        const named = (value: number) => classes.filter((_, c) => targets[at(c)] === value).join("|");
+        const probabilities = classes.map((_, c) => (1 / (1 + Math.exp(-scores[at(c)]!))).toFixed(6));
+        await handle.write(csvLine([seed, id, named(1), named(-1), ...probabilities]));
+      }
+    }
+  });
+}
 
 function linesOf(predictions: SeedPredictions, classes: readonly string[], start: number): string[] {
   const { seed, ids, targets, predicted, probability } = predictions;

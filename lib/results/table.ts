@@ -7,6 +7,9 @@ import {
   decimalsOf,
   headsOf,
   headTitle,
+  mainMetric,
+  mainValue,
+  metricTitle,
   layersOf,
   percent,
   seedsText,
@@ -26,7 +29,7 @@ export interface TableOptions {
 }
 
 /**
- * Layers × heads: top-1 and top-5 in percent with their spread over seeds, and the setting that was chosen. The best
+ * Layers × heads: top-1 and top-5 (or mean AP) in percent with their spread over seeds, and the setting that was chosen. The best
  * top-1 is marked. A line beneath tells what was chosen and reported on which images; more lines follow where there is
  * something to know of single results.
  */
@@ -44,9 +47,9 @@ function gridOf(record: ResultRecord): Grid {
   const heads = headsOf(record);
   const withTop5 = record.results.some(({ metrics }) => metrics.top5 !== undefined);
   const cells = (result: LayerResult | undefined): Cell[] => {
-    const { top1, top5 } = result?.metrics ?? {};
+    const top5 = result?.metrics.top5;
     return [
-      { text: top1 === undefined ? "" : spreadText(top1, decimals), best: result === best },
+      { text: result === undefined ? "" : spreadText(mainValue(result), decimals), best: result === best },
       ...(withTop5 ? [{ text: top5 === undefined ? "" : spreadText(top5, decimals) }] : []),
       { text: result === undefined ? "" : settingText(result.chosen) },
     ];
@@ -56,7 +59,7 @@ function gridOf(record: ResultRecord): Grid {
       { name: "layer", group: "", align: "left" },
       { name: "width", group: "", align: "right" },
       ...heads.flatMap((head): Grid["columns"] => [
-        { name: "top-1 %", group: headTitle(head), align: "right" },
+        { name: `${metricTitle(mainMetric(record))} %`, group: headTitle(head), align: "right" },
         ...(withTop5 ? [{ name: "top-5 %", group: headTitle(head), align: "right" as const }] : []),
         { name: "chosen", group: headTitle(head), align: "left" },
       ]),
@@ -80,7 +83,8 @@ function footnote(record: ResultRecord): string {
     capitalised(selectionText(record)),
     `${seedsText(record)}${record.seeds.length > 1 ? " (± population standard deviation)" : ""}`,
     splitsText(record),
-    `${classes.count.toLocaleString("en-US")} classes, ${baseline.name} ${percent(baseline.share, 1)} %`,
+    `${classes.count.toLocaleString("en-US")} classes` +
+      (baseline ? `, ${baseline.name} ${percent(baseline.share, 1)} %` : ""),
     ...(skipped > 0
       ? [`${skipped.toLocaleString("en-US")} unreadable ${skipped > 1 ? "images" : "image"} skipped`]
       : []),

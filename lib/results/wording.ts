@@ -32,9 +32,18 @@ export function headsOf(record: ResultRecord): string[] {
   return [...new Set(record.results.map(({ head }) => head))];
 }
 
-/** The entry of the highest top-1; the earliest of equals. */
+/** The name of what is told first: top-1, or mean AP of data with several labels an image. */
+export function mainMetric({ results }: Pick<ResultRecord, "results">): "top1" | "meanAp" {
+  return results.some(({ metrics }) => metrics.top1 !== undefined) ? "top1" : "meanAp";
+}
+
+export function mainValue({ metrics }: Pick<LayerResult, "metrics">): Spread {
+  return (metrics.top1 ?? metrics.meanAp)!;
+}
+
+/** The entry of the highest main metric; the earliest of equals. */
 export function bestOf(record: ResultRecord): LayerResult {
-  return record.results.reduce((best, each) => (each.metrics.top1.mean > best.metrics.top1.mean ? each : best));
+  return record.results.reduce((best, each) => (mainValue(each).mean > mainValue(best).mean ? each : best));
 }
 
 const shortNames: Record<string, string> = { weightDecay: "wd", learningRate: "lr", momentum: "m" };
@@ -74,8 +83,12 @@ export function spreadText({ mean, std, values }: Spread, decimals: number): str
   return values.length > 1 ? `${middle} ± ${percent(std, decimals)}` : middle;
 }
 
-/** What needs no features: to name the most frequent class, or any class where frequencies are not known. */
-export function baselineOf({ data }: ResultRecord): { name: string; share: number } {
+/**
+ * What needs no features: to name the most frequent class, or any class where frequencies are not known. Of images with
+ * several labels there is none.
+ */
+export function baselineOf({ data, results }: ResultRecord): { name: string; share: number } | undefined {
+  if (mainMetric({ results }) === "meanAp") return undefined;
   return data.majorityRate === undefined
     ? { name: "chance", share: 1 / data.classes.count }
     : { name: "largest class", share: data.majorityRate };

@@ -8,7 +8,7 @@ import { asWriteError, digestOf, exists, readText, writeFileAtomic, writeJson } 
 import { firstDifference } from "./difference.js";
 import { depthFigure } from "./figure.js";
 import { type MetricsLine, openMetricsLog } from "./metrics-log.js";
-import { type SeedPredictions, writePredictions } from "./predictions.js";
+import { type SeedPredictions, type SeedScores, writePredictions, writeScores } from "./predictions.js";
 import { parseRecord, type ResultRecord } from "./record.js";
 import { formatTable } from "./table.js";
 import { fileNameOf } from "./wording.js";
@@ -28,16 +28,19 @@ export interface ResultWriter {
   metrics(line: MetricsLine): void;
   /** Where the head of a layer is exported to. */
   headFolder(of: { layer: string; head: string }): string;
-  predictions(options: {
-    layer: string;
-    head: string;
-    classes: readonly string[];
-    seeds: readonly SeedPredictions[];
-  }): Promise<void>;
+  predictions(options: HeadPlace & { seeds: readonly SeedPredictions[] }): Promise<void>;
+  /** The same of images with several labels. */
+  scores(options: HeadPlace & { seeds: readonly SeedScores[] }): Promise<void>;
   /** Writes the record, its table and its figure. */
   finish(record: ResultRecord): Promise<void>;
   /** To be called in the end, whether the run finished or not. */
   close(): void;
+}
+
+interface HeadPlace {
+  layer: string;
+  head: string;
+  classes: readonly string[];
 }
 
 export interface ResultWriterOptions {
@@ -56,6 +59,7 @@ export interface ResultWriterOptions {
  */
 export async function resultWriter({ out, settings, epochs = 0 }: ResultWriterOptions): Promise<ResultWriter> {
   const inFolder = (...names: string[]) => path.join(out, ...names);
+  const predictionsFile = (of: { layer: string; head: string }) => inFolder("predictions", `${fileNameOf(of)}.csv`);
   await refuseOtherConfiguration(out, settings);
   await mkdir(out, { recursive: true }).catch((error: unknown) => {
     throw asWriteError(error, out);
@@ -66,8 +70,8 @@ export async function resultWriter({ out, settings, epochs = 0 }: ResultWriterOp
     folder: out,
     metrics: (line) => log.append(line),
     headFolder: (of) => inFolder("heads", fileNameOf(of)),
-    predictions: ({ layer, head, classes, seeds }) =>
-      writePredictions({ file: inFolder("predictions", `${fileNameOf({ layer, head })}.csv`), classes, seeds }),
+    predictions: ({ classes, seeds, ...of }) => writePredictions({ file: predictionsFile(of), classes, seeds }),
+    scores: ({ classes, seeds, ...of }) => writeScores({ file: predictionsFile(of), classes, seeds }),
     finish: async (record) => {
       parseRecord(record, "of this run");
       const { svg, png } = await depthFigure(record);
