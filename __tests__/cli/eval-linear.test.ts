@@ -62,7 +62,7 @@ describe("in one line, on a folder of class folders", () => {
       [16],
     ]);
     // Six classes: chance is a sixth.
-    expect(Math.max(...first.results.map(({ metrics }) => metrics.top1.mean))).toBeGreaterThan(0.5);
+    expect(Math.max(...first.results.map(({ metrics }) => metrics.top1!.mean))).toBeGreaterThan(0.5);
     expect(first.selection).toMatchObject({ reportedOn: "test", selectedOnReported: false });
     expect(first.data).toMatchObject({ spec: "folder:photos", classes: { count: 6, names: smallClasses } });
     // Two of 14 images a class held out for the report, give or take the rounding; then a tenth of the rest.

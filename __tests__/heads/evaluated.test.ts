@@ -1,5 +1,4 @@
 import { denseLayers } from "../../lib/heads/evaluated.js";
-import { foldedHead } from "../../lib/heads/head.js";
 import { mlpGolden } from "./mlp-golden.js";
 import { expectClose } from "./train-body.js";
 
@@ -22,12 +21,5 @@ describe("the dense layers of a head in evaluation", () => {
       return x;
     });
     expectClose(scores.flat(), logits, 2e-5);
-  });
-
-  test("of a linear head are its folded matrix", () => {
-    const { final } = made.cases.find(({ name }) => name === "linear behind batch norm")!;
-    const [{ weight, bias }] = denseLayers(final, []) as [ReturnType<typeof denseLayers>[0]];
-    expectClose(weight, foldedHead(final).weight, 1e-7);
-    expectClose(bias, foldedHead(final).bias, 1e-7);
   });
 });

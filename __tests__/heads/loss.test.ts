@@ -1,9 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import fc from "fast-check";
 
-import { crossEntropy, crossEntropyGradient } from "../../lib/heads/cross-entropy.js";
 import { type Loss, lossError, lossTargets, lossValue } from "../../lib/heads/loss.js";
-import { oneHotOf } from "../../lib/heads/training-input.js";
 import { random } from "../../lib/random.js";
 import { describeOnBackends } from "../backends.js";
 import { expectClose } from "./train-body.js";
@@ -55,20 +53,6 @@ describeOnBackends("losses", () => {
       }),
       { numRuns: 30 },
     );
-  });
-
-  test("plain cross-entropy is what it was", () => {
-    tf.tidy(() => {
-      const labels = Int32Array.from({ length: seeds * batch }, (_, i) => i % classes);
-      const targets = lossTargets({ loss: plain, targets: labels, seeds, classes });
-      const logits = someLogits(1);
-      expect(targets.weight).toBeUndefined();
-      expect(targets.divisors).toEqual([batch, batch]);
-      const [oneHot, one] = [oneHotOf(labels, classes), tf.ones<tf.Rank.R3>([1, 1, 1])];
-      const wanted = crossEntropyGradient(logits, oneHot, one).dataSync();
-      expectClose(lossError(logits, targets).dataSync(), wanted, 1e-6);
-      expectClose(lossValue(logits, targets).dataSync(), crossEntropy(logits, oneHot).dataSync(), 1e-6);
-    });
   });
 
   test("what is ignored counts nowhere, for each seed by itself", () => {

@@ -1,13 +1,13 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { createHeadBank } from "../../lib/heads/bank.js";
-import type { HeadKind } from "../../lib/heads/head.js";
+import { linearHead } from "../../lib/heads/head.js";
 import { describeOnBackends } from "../backends.js";
 import { readVissl, type VisslHead, visslClasses, visslTraining, visslWeights } from "./vissl-heads.js";
 
 describeOnBackends("VISSL's own heads", () => {
   // Six steps of SGD, the rate a tenth from the fourth on, then one batch in evaluation form.
-  test.each<[VisslHead, HeadKind]>([
+  test.each<[VisslHead, "fc" | "bn_fc"]>([
     ["mlp", "fc"],
     ["eval_mlp", "bn_fc"],
   ])("%s has its losses, weights, running statistics and scores", async (name, kind) => {
@@ -19,21 +19,32 @@ describeOnBackends("VISSL's own heads", () => {
     const classes = visslClasses;
     const start = await visslWeights(name, "initial");
     const bank = createHeadBank({
-      heads: [{ layer: "map", shape, kind }],
-      trials: [{ lr: expected.lr, weightDecay: expected.weight_decay }],
+      heads: [
+        {
+          spec: linearHead({ layer: "map", shape, name: kind }),
+          trials: [
+            {
+              lr: expected.lr,
+              weightDecay: expected.weight_decay,
+              optimizer: { kind: "sgd", momentum: expected.momentum, nesterov: true },
+              schedule: { kind: "multistep", milestones: [3], gamma: expected.lr_after_3_steps / expected.lr },
+            },
+          ],
+        },
+      ],
       classes,
       seeds: [0],
-      sgd: { momentum: expected.momentum, nesterov: true },
-      regularizeBias: true,
+      loss: { kind: "cross_entropy", labelSmoothing: 0 },
+      regularised: { bias: true, norm: false },
       initial: () => start,
     });
     const features = (b: number) =>
       tf.tensor2d(x.data.slice(b * batch * width, (b + 1) * batch * width), [batch, width]);
     for (let b = 0; b < batches - 1; b++) {
       const map = features(b);
-      const labels = Int32Array.from(y.data.slice(b * batch, (b + 1) * batch));
-      expect((await bank.losses({ map }, labels))[0]![0]![0]).toBeCloseTo(expected.losses[b]!, 4);
-      bank.step({ map }, labels, b < 3 ? 1 : expected.lr_after_3_steps / expected.lr);
+      const of = { features: { map }, targets: y.data.slice(b * batch, (b + 1) * batch) };
+      expect((await bank.losses(of))[0]![0]![0]).toBeCloseTo(expected.losses[b]!, 4);
+      bank.step({ ...of, moment: { epoch: b, epochs: batches, step: 0, stepsPerEpoch: 1 } });
       map.dispose();
     }
     const wanted = await visslWeights(name, "final");
@@ -46,7 +57,7 @@ describeOnBackends("VISSL's own heads", () => {
       exact.forEach((value, i) => expect(Math.abs(actual[i]! - value)).toBeLessThan(1e-4));
     }
     const last = features(batches - 1);
-    const logits = (await bank.logits({ map: last }))[0]![0]![0]!;
+    const logits = (await bank.logits({ features: { map: last } }))[0]![0]![0]!;
     const { data: exact } = await readVissl(`${name}_eval_logits`);
     exact.forEach((value, i) => expect(Math.abs(logits[i]! - value)).toBeLessThan(1e-4));
     last.dispose();

@@ -57,7 +57,7 @@ function rosenbrock(starts = reference.starts): Functions {
       const alongA = tf.sub(tf.mul(tf.mul(a, valley), -400), tf.mul(rest, 2));
       return [
         tf.add(tf.square(rest), tf.mul(tf.square(valley), 100)).flatten(),
-        tf.concat2d([alongA as tf.Tensor2D, tf.mul(valley, 200)], 1),
+        tf.concat2d([alongA as tf.Tensor2D, tf.mul<tf.Tensor2D>(valley, 200)], 1),
       ] as const;
     });
     return answer(loss, gradient);

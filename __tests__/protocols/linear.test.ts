@@ -68,7 +68,7 @@ describeOnBackends("linear evaluation", () => {
     const given = await features();
     const record = await evalLinear({ ...short, features: given, out });
     const top1 = (layer: string, head: string) =>
-      record.results.find((one) => one.layer === layer && one.head === head)!.metrics.top1;
+      record.results.find((one) => one.layer === layer && one.head === head)!.metrics.top1!;
     for (const head of ["fc", "bn_fc"]) {
       expect(top1("deep", head).mean).toBeGreaterThan(0.9);
       expect(top1("shallow", head).mean).toBeLessThan(0.75);

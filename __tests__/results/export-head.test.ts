@@ -5,7 +5,13 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs";
 
 import { random } from "../../lib/random.js";
-import type { BatchNormWeights, HeadWeights } from "../../lib/heads/head.js";
+import {
+  type BatchNormWeights,
+  type HeadSpec,
+  type HeadWeights,
+  type HiddenWeights,
+  linearHead,
+} from "../../lib/heads/head.js";
 import { exportHead, loadHead } from "../../lib/results/export-head.js";
 
 const [channels, area, classes] = [5, 6, 3];
@@ -57,7 +63,10 @@ async function predict(model: tf.LayersModel, features: Float32Array): Promise<n
 describe("exportHead", () => {
   let dir: string;
   const features = numbers("features", 4 * width);
-  const save = (head: HeadWeights) => exportHead({ dir, layer: "block4", shape, head, classes: names });
+  const head = (weights: HeadWeights) =>
+    linearHead({ layer: "block4", shape, name: weights.batchNorm ? "bn_fc" : "fc" });
+  const save = (weights: HeadWeights) =>
+    exportHead({ dir, head: head(weights), weights, classes: names, activation: "softmax" });
   beforeEach(async () => {
     dir = path.join(await mkdtemp(path.join(os.tmpdir(), "head-")), "heads", "block4.fc");
   });
@@ -66,9 +75,9 @@ describe("exportHead", () => {
   test.each<[string, HeadWeights]>([
     ["a linear head", linear],
     ["a batch norm and a linear head", { ...linear, batchNorm }],
-  ])("%s gives its logits after tf.loadLayersModel and after loadHead", async (_, head) => {
+  ])("%s gives its logits after tf.loadLayersModel and after loadHead", async (_, weightsOf) => {
     const before = tf.memory().numTensors;
-    await save(head);
+    await save(weightsOf);
     expect((await readdir(dir)).sort()).toEqual(["head.json", "model.json", "weights.bin"]);
 
     // As a page would: model.json and the file that it names, nothing of ours.
@@ -81,7 +90,7 @@ describe("exportHead", () => {
         weightData: new Uint8Array(weights).buffer,
       }),
     });
-    const expected = logits(features, head);
+    const expected = logits(features, weightsOf);
     (await predict(opened, features)).forEach((value, i) => expect(value).toBeCloseTo(expected[i]!, 4));
 
     const { model, description } = await loadHead({ dir });
@@ -102,22 +111,46 @@ describe("exportHead", () => {
   test.each<[string, Partial<Parameters<typeof exportHead>[0]>, string]>([
     [
       "a shape of another width",
-      { shape: [7] },
-      "Expected 21 numbers for weight [width, classes] of an exported head but received 90",
+      { head: { ...head(linear), shape: [7] } },
+      "Expected 21 numbers for weight 0 of an exported head but received 90",
     ],
     [
       "classes of another number",
       { classes: ["a"] },
-      "Expected 30 numbers for weight [width, classes] of an exported head but received 90",
-    ],
-    [
-      "a batch norm of other channels",
-      { head: { ...linear, batchNorm: { ...batchNorm, mean: new Float32Array(4) } } },
-      "Expected 5 numbers for mean [channels] of an exported head but received 4",
+      "Expected 30 numbers for weight 0 of an exported head but received 90",
     ],
   ])("refuses %s", async (_, wrong, message) => {
-    const right = { dir, layer: "block4", shape, head: linear, classes: names };
+    const right = { dir, head: head(linear), weights: linear, classes: names, activation: "softmax" as const };
     await expect(exportHead({ ...right, ...wrong })).rejects.toThrow(message);
+  });
+
+  test("keeps the layers of an MLP, the length of its input and its way to probabilities", async () => {
+    const spec: HeadSpec = {
+      ...head(linear),
+      name: "mlp-4",
+      input: "l2",
+      hidden: [{ width: 4, batchNorm: false, relu: true, dropout: 0.5 }],
+    };
+    const weights: HeadWeights = {
+      weight: numbers("last", 4 * classes),
+      bias: numbers("last bias", classes),
+      hidden: [{ weight: numbers("first", width * 4), bias: numbers("first bias", 4) }],
+    };
+    await exportHead({ dir, head: spec, weights, classes: names, activation: "sigmoid" });
+    const { model, description } = await loadHead({ dir });
+    expect(description).toMatchObject({ l2: true, hidden: [{ width: 4, relu: true }], activation: "sigmoid" });
+    expect(description.input).toContain("then divided by their length");
+    const row = features.subarray(0, width);
+    const [{ weight, bias }] = weights.hidden as [HiddenWeights];
+    const inside = Array.from(
+      bias,
+      (b, h) =>
+      Math.max(0, row.reduce((sum, x, d) => sum + x * weight[d * 4 + h]!, b)), // prettier-ignore
+    );
+    const wanted = Array.from(weights.bias, (b, k) =>
+      inside.reduce((sum, x, h) => sum + x * weights.weight[h * classes + k]!, b),
+    );
+    (await predict(model, row)).forEach((value, i) => expect(value).toBeCloseTo(wanted[i]!, 4));
   });
 
   test("does not open damaged or missing files", async () => {

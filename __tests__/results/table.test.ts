@@ -41,7 +41,7 @@ Chosen on held-out val by top-1, reported on test; seeds 0, 1, 2 (± population 
     delete record.data.majorityRate;
     record.results = record.results.slice(0, 3).map((result) => ({
       ...result,
-      metrics: { top1: spread([result.metrics.top1.mean]) },
+      metrics: { top1: spread([result.metrics.top1!.mean]) },
       selection: spread([0.5]),
     }));
     expect(`\n${formatTable(record, { kind: "text" })}`).toBe(`

@@ -1,13 +1,37 @@
-import { linearSettings, scheduleOf } from "../../lib/settings/linear.js";
+import { linearSettings } from "../../lib/settings/linear.js";
+import { trainingOf } from "../../lib/settings/training.js";
 import { parseSettings } from "../../lib/settings/load.js";
 
 const parse = (settings: Record<string, unknown>) =>
   parseSettings({ definition: linearSettings, settings: { features: "f", ...settings } });
 
+const schedule = (settings: ReturnType<typeof parse>) => trainingOf(settings).schedule;
+
 describe("linear settings", () => {
-  test("understand VISSL's names of the heads", () => {
-    expect(parse({ heads: ["mlp", "eval_mlp"] }).heads).toEqual(["fc", "bn_fc"]);
-    expect(() => parse({ heads: ["eval_mpl"] })).toThrow('Expected fc or bn_fc for heads[0] but received "eval_mpl"');
+  test("refuse a head that there is not", () => {
+    expect(() => parse({ heads: ["bn_fcc"] })).toThrow('Expected a head for --heads but received "bn_fcc"');
+  });
+
+  test("take one value for a list of it", () => {
+    const { optimizer, batchSize } = parse({ optimizer: { lr: 0.1, momentum: 0.8 }, batchSize: 64 });
+    expect([optimizer.lr, optimizer.momentum, batchSize]).toEqual([[0.1], [0.8], [64]]);
+  });
+
+  test("take ranges, for draws and for grids", () => {
+    const settings = parse({
+      optimizer: { lr: ["log(1e-4,1)"], weightDecay: "linear(0,1,3)" },
+      search: "random",
+      trials: 5,
+    });
+    const { optimizer } = trainingOf(settings);
+    expect(optimizer.lr).toEqual({ from: 1e-4, to: 1, scale: "log" });
+    expect(optimizer.weightDecay).toEqual({ from: 0, to: 1, scale: "linear", count: 3 });
+    expect(() => parse({ optimizer: { lr: ["log(0,1)"] } })).toThrow("Expected a lower end above 0");
+  });
+
+  test("ask for the number of draws, and only for draws", () => {
+    expect(() => parse({ search: "random" })).toThrow("for --trials but received nothing");
+    expect(() => parse({ trials: 4 })).toThrow("--search random or halving beside --trials");
   });
 
   // protocols.md 1.1: 28 epochs on ImageNet-1k, 14 on Places205, 84 on iNaturalist18.
@@ -15,20 +39,18 @@ describe("linear settings", () => {
     [28, [8, 16, 24]],
     [14, [4, 8, 12]],
     [84, [24, 48, 72]],
-    [2, [1, 2]],
-    [1, [1]],
+    [2, [1]],
+    [1, []],
   ])("put the milestones of %d epochs where VISSL does", (epochs, milestones) => {
-    expect(scheduleOf(parse({ epochs }))).toEqual({ kind: "multistep", gamma: 0.1, milestones });
+    expect(schedule(parse({ epochs }))).toEqual([{ kind: "multistep", gamma: 0.1, milestones }]);
   });
 
   test("give the schedule that was asked for", () => {
-    expect(scheduleOf(parse({ schedule: { kind: "cosine", per: "step" } }))).toEqual({ kind: "cosine", per: "step" });
-    expect(scheduleOf(parse({ schedule: { kind: "constant" } }))).toEqual({ kind: "constant" });
-    expect(scheduleOf(parse({ schedule: { milestones: [3], gamma: 0.5 } }))).toEqual({
-      kind: "multistep",
-      milestones: [3],
-      gamma: 0.5,
-    });
+    expect(schedule(parse({ schedule: { kind: "cosine", per: "step" } }))).toEqual([{ kind: "cosine", per: "step" }]);
+    expect(schedule(parse({ schedule: { kind: "constant" } }))).toEqual([{ kind: "constant" }]);
+    expect(schedule(parse({ schedule: { milestones: [3], gamma: 0.5 } }))).toEqual([
+      { kind: "multistep", milestones: [3], gamma: 0.5 },
+    ]);
   });
 
   test("are features, or a backbone and data, and not both", () => {
@@ -39,6 +61,6 @@ describe("linear settings", () => {
 
   test("do not take Nesterov's momentum of nothing", () => {
     expect(() => parse({ optimizer: { momentum: 0 } })).toThrow("Expected a number above 0 for --momentum");
-    expect(parse({ optimizer: { momentum: 0, nesterov: false } }).optimizer.momentum).toBe(0);
+    expect(parse({ optimizer: { momentum: 0, nesterov: false } }).optimizer.momentum).toEqual([0]);
   });
 });

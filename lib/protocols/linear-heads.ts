@@ -28,8 +28,8 @@ export interface HeadRequest {
 const prefixes: Record<string, InputForm> = { bn: "batch_norm", plain_bn: "batch_norm_plain", l2: "l2" };
 const inputNames: Record<InputForm, string> = { raw: "", l2: "l2_", batch_norm: "bn_", batch_norm_plain: "plain_bn_" };
 const form = /^(?:(bn|plain_bn|l2)_)?(?:(fc)|mlp\(([\d\s,]*)\))$/;
-/** VISSL's names. */
-const aliases: Record<string, string> = { mlp: "fc", eval_mlp: "bn_fc" };
+/** VISSL's names of linear heads. */
+export const visslHeads: Record<string, string> = { mlp: "fc", eval_mlp: "bn_fc" };
 
 /**
  * Reads a head as people write it: `fc`, `bn_fc`, `l2_fc`, `plain_bn_fc`, `mlp(2048)`, `bn_mlp(2048,1024)` (hidden widths, with
@@ -38,7 +38,7 @@ const aliases: Record<string, string> = { mlp: "fc", eval_mlp: "bn_fc" };
  * @throws UserError where it is none of them.
  */
 export function readHead(text: string): HeadRequest {
-  const [, prefix, linear, widths] = form.exec(aliases[text] ?? text) ?? [];
+  const [, prefix, linear, widths] = form.exec(visslHeads[text] ?? text) ?? [];
   const input = prefix === undefined ? {} : { input: prefixes[prefix]! };
   if (linear !== undefined) return input;
   const hidden = widths?.split(",").map((width) => Number(width.trim()));

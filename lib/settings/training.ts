@@ -2,7 +2,7 @@ import { z } from "zod";
 
 import { expected, UserError } from "../errors.js";
 import type { LinearProtocol } from "../protocols/linear.js";
-import { readHead } from "../protocols/linear-heads.js";
+import { readHead, visslHeads } from "../protocols/linear-heads.js";
 import type { Numbers } from "../search/range.js";
 import { readNumbers } from "../search/range.js";
 import { scheduleField, scheduleOf } from "./schedule.js";
@@ -12,11 +12,14 @@ import { scheduleField, scheduleOf } from "./schedule.js";
 const group = { group: "Training" };
 const range = z.string().regex(/\(/, { error: "expected numbers, log(from,to) or linear(from,to)" });
 
+/** A list; one value may be written without its brackets. */
+function listOf<T extends z.ZodType>(item: T) {
+  const whole = (value: unknown) => (value === undefined || Array.isArray(value) ? value : [value]);
+  return z.preprocess(whole, z.array(item).min(1));
+}
+
 function numbers(item: z.ZodNumber, what: string) {
-  return z
-    .array(z.union([item, range]).meta({ expected: what }))
-    .min(1)
-    .meta({ expected: `a list of ${what}`, placeholder: "X,...|log(A,B)" });
+  return listOf(z.union([item, range]).meta({ expected: what })).meta({ placeholder: "X,...|log(A,B)" });
 }
 
 const headObject = z.strictObject({
@@ -33,6 +36,12 @@ const headObject = z.strictObject({
   initial: z.enum(["torch", "normal"]).optional(),
   layers: z.array(z.string().min(1)).min(1).optional(),
 });
+
+/** VISSL's names become ours. */
+const headName = z.preprocess(
+  (name) => (typeof name === "string" ? (visslHeads[name] ?? name) : name),
+  z.string().min(1),
+);
 
 const optimizerObject = z.union([
   z.strictObject({ kind: z.literal("sgd"), momentum: z.number().min(0).lt(1), nesterov: z.boolean() }),
@@ -59,9 +68,7 @@ const optimizerObject = z.union([
 const optimizerNames = ["sgd", "adam", "adamw", "lars", "lbfgs"] as const;
 
 export const trainingFields = {
-  heads: z
-    .array(z.union([z.string().min(1), headObject]).meta({ expected: "a head (fc, bn_fc, mlp(2048)) or its settings" }))
-    .min(1)
+  heads: listOf(z.union([headName, headObject]).meta({ expected: "a head (fc, bn_fc, mlp(2048)) or its settings" }))
     .default(["fc", "bn_fc"])
     .describe(
       "fc is a linear layer, mlp(2048) has a hidden one; bn_ before it is batch norm, plain_bn_ one without scale and " +
@@ -70,9 +77,7 @@ export const trainingFields = {
     .meta({ ...group, placeholder: "HEAD,..." }),
   optimizer: z
     .strictObject({
-      kind: z
-        .array(z.union([z.enum(optimizerNames), optimizerObject]).meta({ expected: optimizerNames.join(", ") }))
-        .min(1)
+      kind: listOf(z.union([z.enum(optimizerNames), optimizerObject]).meta({ expected: optimizerNames.join(", ") }))
         .default(["sgd"])
         .describe("sgd, adam, adamw, lars, or lbfgs, whose steps see all images; several are swept")
         .meta({ flag: "optimizer", placeholder: "NAME,..." }),
@@ -98,9 +103,7 @@ export const trainingFields = {
     .meta(group),
   schedule: z
     .strictObject({
-      kind: z
-        .array(scheduleField)
-        .min(1)
+      kind: listOf(scheduleField)
         .default(["multistep"])
         .describe("How the learning rate moves; several are swept")
         .meta({ flag: "schedule", placeholder: "NAME,..." }),
@@ -132,15 +135,11 @@ export const trainingFields = {
     .prefault({})
     .meta(group),
   epochs: z.int().min(1).default(28).describe("Passes over the training images").meta(group),
-  batchSize: z
-    .array(z.int().min(2))
-    .min(1)
+  batchSize: listOf(z.int().min(2))
     .default([256])
     .describe("Images a step; several are swept")
     .meta({ ...group, placeholder: "N,..." }),
-  headWidth: z
-    .array(z.int().min(1))
-    .min(1)
+  headWidth: listOf(z.int().min(1))
     .optional()
     .describe("Width of the hidden layers of all heads that have some, in place of their own; several are swept")
     .meta({ ...group, placeholder: "N,..." }),
