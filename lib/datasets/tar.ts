@@ -46,6 +46,11 @@ export async function* tarEntries(file: string): AsyncGenerator<TarEntry, void> 
       return held.subarray(offset - heldAt, offset - heldAt + length);
     };
 
+    if (total > 1 && (await read(0, 2)).readUInt16BE() === 0x1f8b) {
+      throw new UserError(`Expected a tar archive at ${file} but it is compressed`, {
+        hint: "Unpack it with gunzip: images are read out of a plain tar archive.",
+      });
+    }
     let next: { path?: string; size?: number } = {};
     for (let at = 0; ;) {
       const header = await read(at, block);
@@ -76,12 +81,10 @@ function checkHeader(header: Buffer, file: string, at: number): void {
   let sum = 0;
   for (const [i, byte] of header.entries()) sum += i >= 148 && i < 156 ? 32 : byte;
   if (parseInt(textOf(header.subarray(148, 156)).trim(), 8) === sum) return;
-  const gzipped = at === 0 && header[0] === 0x1f && header[1] === 0x8b;
   throw new UserError(
     at === 0
-      ? `Expected a tar archive at ${file} but ${gzipped ? "it is compressed" : "it does not begin like one"}`
+      ? `Expected a tar archive at ${file} but it does not begin like one`
       : `Expected a whole tar archive at ${file} but it is damaged at byte ${at}`,
-    { hint: gzipped ? "Unpack it with gunzip: images are read out of a plain tar archive." : undefined },
   );
 }
 
