@@ -10,8 +10,15 @@ import { byCodePoint, fileSplit } from "./listing.js";
 import type { FormatOptions } from "./open.js";
 import { classesShown } from "./voc-annotation.js";
 
-/** What an image shows of each class. Of an image that a class's list lacks nothing is known. */
+/** What each image shows of each class, as far as it is written. */
 type Shown = Map<string, Map<string, Label>>;
+
+interface LabelledSet {
+  set: string;
+  shown: Shown;
+  /** What holds where nothing is written: nothing is known by the lists, but annotations are complete. */
+  otherwise: Label;
+}
 
 /** 1 = present, 0 = absent, −1 = only difficult instances, which are ignored. */
 type Label = 1 | 0 | -1;
@@ -43,18 +50,17 @@ export async function openVoc07({ spec, place, classes, progress = silent }: For
         ["train", "train"],
         ["val", "val"],
       ] as const);
-  const read = new Map<"train" | "val" | "test", { set: string; shown: Shown }>();
+  const read = new Map<"train" | "val" | "test", LabelledSet>();
   for (const [name, set] of splits) {
     const lists = files.filter((file) => new RegExp(`^[^_]+_${set}\\.txt$`).test(file)).sort(byCodePoint);
-    const shown =
-      lists.length > 0
-        ? await readLists(sets, lists)
-        : files.includes(`${set}.txt`)
-          ? await readAnnotations(root, await imagesOf(path.join(sets, `${set}.txt`)))
-          : undefined;
-    if (!shown) continue;
-    read.set(name, { set, shown });
-    if (lists.length > 0) await compare({ root, shown, tell: (text) => progress.note(text) });
+    if (lists.length > 0) {
+      const shown = await readLists(sets, lists);
+      read.set(name, { set, shown, otherwise: -1 });
+      await compare({ root, shown, tell: (text) => progress.note(text) });
+    } else if (files.includes(`${set}.txt`)) {
+      const shown = await readAnnotations(root, await imagesOf(path.join(sets, `${set}.txt`)));
+      read.set(name, { set, shown, otherwise: 0 });
+    }
   }
   if (read.size === 0) {
     throw new UserError(`Expected lists such as aeroplane_trainval.txt in ${sets} but there are none`, {
@@ -62,7 +68,7 @@ export async function openVoc07({ spec, place, classes, progress = silent }: For
     });
   }
 
-  const found = classesOf([...read.values()].map(({ set, shown }) => ({ where: `${sets}/*_${set}.txt`, shown })));
+  const found = classesOf([...read.values()], sets);
   if (classes && [...classes].sort(byCodePoint).join("\n") !== found.join("\n")) {
     throw new UserError(`Expected the classes ${show(classes)} for ${root} but received ${show(found)}`);
   }
@@ -75,8 +81,8 @@ export async function openVoc07({ spec, place, classes, progress = silent }: For
     multiLabel: true,
     splits: {},
   };
-  for (const [name, { shown }] of read) {
-    const images = [...shown.keys()].sort(byCodePoint);
+  for (const [name, labelled] of read) {
+    const images = [...labelled.shown.keys()].sort(byCodePoint);
     const paths = images.map((image) => `JPEGImages/${image}.jpg`);
     dataset.splits[name] = await fileSplit({
       format: "voc07",
@@ -84,7 +90,7 @@ export async function openVoc07({ spec, place, classes, progress = silent }: For
       root,
       files: paths,
       ids: images,
-      targets: targetsOf(images, shown, names),
+      targets: targetsOf(images, labelled, names),
       classes: names,
       missing: (index) => new UserError(`Expected an image at ${path.join(root, paths[index]!)} but there is no file`),
       progress,
@@ -140,9 +146,6 @@ async function readAnnotations(root: string, images: string[]): Promise<Shown> {
     const read = await Promise.all(some.map((image) => classesShown(path.join(root, "Annotations", `${image}.xml`))));
     some.forEach((image, i) => shown.set(image, read[i]!));
   }
-  // A class that an image does not show is absent there.
-  const names = new Set([...shown.values()].flatMap((labels) => [...labels.keys()]));
-  for (const labels of shown.values()) for (const name of names) if (!labels.has(name)) labels.set(name, 0);
   return shown;
 }
 
@@ -169,25 +172,28 @@ async function compare(options: { root: string; shown: Shown; tell: (text: strin
   );
 }
 
-function classesOf(splits: { where: string; shown: Shown }[]): string[] {
-  const each = splits.map(({ shown }) =>
-    [...new Set([...shown.values()].flatMap((labels) => [...labels.keys()]))].sort(byCodePoint),
-  );
-  each.forEach((names, i) => {
-    if (names.join("\n") === each[0]!.join("\n")) return;
+/** All that occur; each set of lists has to have them all. */
+function classesOf(labelled: LabelledSet[], folder: string): string[] {
+  const namesOf = (some: LabelledSet[]) => {
+    const names = some.flatMap(({ shown }) => [...shown.values()].flatMap((labels) => [...labels.keys()]));
+    return [...new Set(names)].sort(byCodePoint);
+  };
+  const all = namesOf(labelled);
+  for (const one of labelled) {
+    const names = namesOf([one]);
+    if (one.otherwise === 0 || names.length === all.length) continue;
     throw new UserError(
-      `Expected the same classes in ${splits[0]!.where} and ${splits[i]!.where} but received ` +
-        `${show(each[0])} and ${show(names)}`,
+      `Expected a list of each of ${show(all)} for ${path.join(folder, `*_${one.set}.txt`)} but received ${show(names)}`,
     );
-  });
-  return each[0]!;
+  }
+  return all;
 }
 
-function targetsOf(images: string[], shown: Shown, classes: string[]): Targets {
+function targetsOf(images: string[], { shown, otherwise }: LabelledSet, classes: string[]): Targets {
   const labels = new Int8Array(images.length * classes.length);
   images.forEach((image, row) => {
     classes.forEach((name, column) => {
-      labels[row * classes.length + column] = shown.get(image)!.get(name) ?? -1;
+      labels[row * classes.length + column] = shown.get(image)!.get(name) ?? otherwise;
     });
   });
   return { kind: "multi", labels, classes: classes.length };
