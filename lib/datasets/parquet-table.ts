@@ -1,6 +1,6 @@
 import path from "node:path";
 
-import type { AsyncBuffer, FileMetaData } from "hyparquet" with { "resolution-mode": "import" };
+import type { AsyncBuffer, ColumnChunk, FileMetaData } from "hyparquet" with { "resolution-mode": "import" };
 
 import { UserError, messageOf, show } from "../errors.js";
 import { asReadError, errorCode } from "../files.js";
@@ -61,6 +61,13 @@ interface Block {
   bytes: number;
 }
 
+interface Group {
+  start: number;
+  end: number;
+  columns: ColumnChunk[];
+  blocks?: Promise<Block[]>;
+}
+
 /** Images unpacked at a time where a file's page index tells where they are. */
 const blockBytes = 4 * 2 ** 20;
 
@@ -73,7 +80,7 @@ const keptBytes = 64 * 2 ** 20;
  */
 export function imageReader(column: string): (table: ParquetTable, row: number) => Promise<ImageSource> {
   const kept = new Map<string, { values: Promise<unknown[]>; bytes: number }>();
-  const blocksOf = new Map<ParquetTable, Block[]>();
+  const groupsOf = new Map<ParquetTable, Group[]>();
 
   const read = (table: ParquetTable, { start, end, bytes }: Block): Promise<unknown[]> => {
     const key = `${table.file}:${start}`;
@@ -92,37 +99,61 @@ export function imageReader(column: string): (table: ParquetTable, row: number) 
   };
 
   return async (table, row) => {
-    const blocks = blocksOf.get(table) ?? blocksIn(table, column);
-    blocksOf.set(table, blocks);
+    const groups = groupsOf.get(table) ?? rowGroups(table);
+    groupsOf.set(table, groups);
+    const group = groups[lastAtOrBefore(groups, row)]!;
+    group.blocks ??= blocksOf({ table, column, group });
+    const blocks = await group.blocks;
     const block = blocks[lastAtOrBefore(blocks, row)]!;
     return imageOf((await read(table, block))[row - block.start], table.file, row);
   };
 }
 
-function blocksIn({ metadata }: ParquetTable, column: string): Block[] {
-  const blocks: Block[] = [];
-  let begin = 0;
-  for (const group of metadata.row_groups) {
-    const count = Number(group.num_rows);
-    const chunks = group.columns.filter(({ meta_data: data }) => data?.path_in_schema[0] === column);
-    const bytes = chunks.reduce((sum, chunk) => sum + Number(chunk.meta_data?.total_uncompressed_size ?? 0), 0);
-    const indexed = chunks.length > 0 && chunks.every((chunk) => chunk.offset_index_offset !== undefined);
-    const step = indexed ? Math.max(1, Math.min(count, Math.floor((blockBytes * count) / Math.max(bytes, 1)))) : count;
-    for (let at = 0; at < count; at += step) {
-      const rows = Math.min(step, count - at);
-      blocks.push({ start: begin + at, end: begin + at + rows, bytes: (bytes * rows) / count });
-    }
-    begin += count;
-  }
-  return blocks;
+function rowGroups({ metadata }: ParquetTable): Group[] {
+  let start = 0;
+  return metadata.row_groups.map(({ columns, num_rows: rows }) => {
+    const group = { start, end: start + Number(rows), columns };
+    start = group.end;
+    return group;
+  });
 }
 
-function lastAtOrBefore(blocks: Block[], row: number): number {
+/**
+ * Cuts a row group between pages, which are unpacked whole. Without a page index, or with a large dictionary, which
+ * every part would have to unpack again, it stays in one piece.
+ */
+async function blocksOf(options: { table: ParquetTable; column: string; group: Group }): Promise<Block[]> {
+  const { table, column, group } = options;
+  const { start, end } = group;
+  const chunks = group.columns.filter(({ meta_data: data }) => data?.path_in_schema[0] === column);
+  const sizeOf = (chunk: ColumnChunk) => Number(chunk.meta_data?.total_uncompressed_size ?? 0);
+  const bytes = chunks.reduce((sum, chunk) => sum + sizeOf(chunk), 0);
+  const largest = chunks.reduce((a, b) => (sizeOf(b) > sizeOf(a) ? b : a));
+  const { offset_index_offset: at, offset_index_length: length, meta_data: data } = largest;
+  const dictionary = data?.dictionary_page_offset ? Number(data.data_page_offset - data.dictionary_page_offset) : 0;
+  if (at === undefined || length === undefined || dictionary > blockBytes / 4) return [{ start, end, bytes }];
+  return reading(table.file, async () => {
+    const { readOffsetIndex } = await import("hyparquet");
+    const view = new DataView(await table.buffer.slice(Number(at), Number(at) + length));
+    const { page_locations: pages } = readOffsetIndex({ view, offset: 0 });
+    const perRow = bytes / (end - start);
+    const blocks: Block[] = [];
+    let begin = start;
+    for (const next of [...pages.slice(1).map((page) => start + Number(page.first_row_index)), end]) {
+      if (next < end && (next - begin) * perRow < blockBytes) continue;
+      blocks.push({ start: begin, end: next, bytes: (next - begin) * perRow });
+      begin = next;
+    }
+    return blocks;
+  });
+}
+
+function lastAtOrBefore(ranges: { start: number }[], row: number): number {
   let low = 0;
-  let high = blocks.length - 1;
+  let high = ranges.length - 1;
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
-    if (blocks[middle]!.start <= row) low = middle;
+    if (ranges[middle]!.start <= row) low = middle;
     else high = middle - 1;
   }
   return low;
