@@ -39,7 +39,10 @@ const missing = cached ? undefined : noRegistry();
     expect(classOf("1f1eb-1f1f7.png")).toBe("Flags");
     expect(new Set(all.ids).size).toBe(1906);
 
-    const grinning = await decodeImage({ source: all.source(all.ids.indexOf("1f600.png")), flatten: [255, 255, 255] });
+    const grinning = await decodeImage({
+      source: await all.source(all.ids.indexOf("1f600.png")),
+      flatten: [255, 255, 255],
+    });
     expect([grinning.height, grinning.width]).toEqual([64, 64]);
     // A yellow face on white.
     const [red, green, blue] = grinning.data.subarray(3 * (64 * 20 + 32));

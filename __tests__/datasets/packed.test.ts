@@ -104,7 +104,7 @@ describe("CIFAR's binary files", () => {
     expect({ classes, name }).toEqual({ classes: names, name: "cifar10" });
     expect(Object.keys(splits)).toEqual(["train"]);
     expect(Array.from(splits.train!.targets.labels)).toEqual([1, 9, 2, 9, 3, 9, 4, 9, 5, 9]);
-    const source = splits.train!.source(4);
+    const source = await splits.train!.source(4);
     expect(source).toMatchObject({ kind: "pixels", width: 32, height: 32, channels: 3 });
     const data = source.kind === "pixels" ? source.data : new Uint8Array();
     expect(Array.from(data.subarray(0, 6))).toEqual([9, 2, 3, 1, 2, 3]);

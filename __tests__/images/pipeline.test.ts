@@ -50,7 +50,7 @@ describe("imageBatches", () => {
     const transform = parseTransform(fixed);
     const alone: number[] = [];
     for (let i = 0; i < names.length; i++) {
-      alone.push(...(await applyTransform({ transform, source: options.source(i) })).data);
+      alone.push(...(await applyTransform({ transform, source: await options.source(i) })).data);
     }
     expect(pixels).toEqual(alone);
   });
@@ -62,7 +62,7 @@ describe("imageBatches", () => {
     const expected: number[] = [];
     for (const row of order) {
       const stream = random(7, "augment", 2, row);
-      const one = { transform: parseTransform(chance), source: options.source(row), random: stream };
+      const one = { transform: parseTransform(chance), source: await options.source(row), random: stream };
       expected.push(...(await applyTransform(one)).data);
     }
     expect(pixels).toEqual(expected);

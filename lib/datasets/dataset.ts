@@ -30,8 +30,8 @@ export interface DatasetSplit {
   ids: string[];
   /** What each image shows. Length `size`. */
   targets: Targets;
-  /** The image itself, by its position. */
-  source(index: number): ImageSource;
+  /** The image itself, by its position; a promise where it has to be read out of a packed file. */
+  source(index: number): ImageSource | Promise<ImageSource>;
   /**
    * sha256 (hexadecimal) over the listing: format, ids, targets, and each file's size and modification time or the
    * digest of the packed file. Two listings with equal digests give equal features.

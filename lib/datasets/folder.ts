@@ -134,7 +134,8 @@ async function imagesBelow(root: string, folder: string): Promise<string[]> {
     .flatMap(({ folder: below, images }) => images.map((image) => `${below}/${image}`));
 }
 
-function isImage(name: string): boolean {
+/** Whether a file is an image by its name's ending. */
+export function isImage(name: string): boolean {
   return imageExtensions.includes(path.extname(name).toLowerCase());
 }
 

@@ -70,7 +70,8 @@ async function statOf(file: string): Promise<{ size: number; mtimeMs: number } |
   }
 }
 
-function labelBytes({ labels }: Targets): Uint8Array {
+/** The bytes of labels, for digests. */
+export function labelBytes({ labels }: Targets): Uint8Array {
   return new Uint8Array(labels.buffer, labels.byteOffset, labels.byteLength);
 }
 

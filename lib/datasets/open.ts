@@ -2,13 +2,19 @@ import path from "node:path";
 
 import { UserError, didYouMean } from "../errors.js";
 import type { Progress } from "../progress.js";
+import { openCaltech101 } from "./caltech101.js";
 import { openCifar10, openCifar100 } from "./cifar.js";
 import { openCsv } from "./csv.js";
 import type { Dataset } from "./dataset.js";
 import { openEmoji } from "./emoji.js";
 import { openFolder } from "./folder.js";
+import { openInaturalist } from "./inaturalist.js";
 import { openList } from "./list.js";
 import { openMnist } from "./mnist.js";
+import { openParquet } from "./parquet.js";
+import { openPlaces205, openPlaces365 } from "./places.js";
+import { openVoc07 } from "./voc07.js";
+import { openWebdataset } from "./webdataset.js";
 
 /** What one format's file needs to open a data set. */
 export interface FormatOptions {
@@ -39,6 +45,13 @@ export const formats: Record<string, Format> = {
   cifar10: { usage: "cifar10:DIR", open: openCifar10 },
   emoji: { usage: "emoji:google or emoji:twitter, with /subcategory for 98 classes", open: openEmoji },
   cifar100: { usage: "cifar100:DIR", open: openCifar100 },
+  caltech101: { usage: "caltech101:DIR, with ,no-background for 101 classes", open: openCaltech101 },
+  inaturalist: { usage: "inaturalist:DIR", open: openInaturalist },
+  places205: { usage: "places205:DIR", open: openPlaces205 },
+  places365: { usage: "places365:DIR", open: openPlaces365 },
+  voc07: { usage: "voc07:DIR", open: openVoc07 },
+  webdataset: { usage: "webdataset:SHARDS or webdataset:train=SHARDS,val=SHARDS", open: openWebdataset },
+  parquet: { usage: "parquet:FILES or parquet:train=FILES,val=FILES", open: openParquet },
 };
 
 /**

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import fs from "node:fs/promises";
 import { isMainThread } from "node:worker_threads";
 
@@ -73,13 +73,38 @@ type EncodedSource = Exclude<ImageSource, { kind: "pixels" }>;
 
 /** Runs a decoder on an encoded file; what it complains about becomes a UserError that names the file. */
 async function withBytes<T>(source: EncodedSource, decode: (bytes: Uint8Array) => Promise<T>): Promise<T> {
-  const bytes = source.kind === "bytes" ? source.bytes : await readImageFile(source.path);
+  const bytes = await bytesOf(source);
   try {
     return await decode(bytes);
   } catch (error) {
-    const where = source.kind === "file" ? source.path : `an image of ${bytes.length} bytes in memory`;
-    throw asDecodeError(error, where, bytes);
+    throw asDecodeError(error, placeOf(source), bytes);
   }
+}
+
+async function bytesOf(source: EncodedSource): Promise<Uint8Array> {
+  if (source.kind === "bytes") return source.bytes;
+  return source.kind === "file" ? readImageFile(source.path) : readRange(source);
+}
+
+function placeOf(source: EncodedSource): string {
+  if (source.kind === "bytes") return `an image of ${source.bytes.length} bytes in memory`;
+  return source.kind === "file" ? source.path : `the ${source.length} bytes from ${source.offset} on in ${source.path}`;
+}
+
+function readRange(source: Extract<ImageSource, { kind: "range" }>): Uint8Array {
+  const bytes = new Uint8Array(source.length);
+  try {
+    const file = openSync(source.path, "r");
+    try {
+      const read = readSync(file, bytes, 0, source.length, source.offset);
+      if (read === source.length) return bytes;
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    throw asReadError(error, source.path, "packed images");
+  }
+  throw new UserError(`Expected an image for ${placeOf(source)} but the file ends before`);
 }
 
 async function readImageFile(path: string): Promise<Uint8Array> {

@@ -12,6 +12,8 @@ export interface RgbImage {
 export type ImageSource =
   /** An encoded file on disk. */
   | { kind: "file"; path: string }
+  /** An encoded file inside another: `length` bytes from `offset` on (in a tar archive). */
+  | { kind: "range"; path: string; offset: number; length: number }
   /** An encoded file in memory (from an archive, a table, a request). */
   | { kind: "bytes"; bytes: Uint8Array }
   /** Decoded pixels, 3 interleaved channels (CIFAR) or 1 (MNIST). */

@@ -10,7 +10,7 @@ export interface ImageBatchesOptions {
   /** Number of images in the listing. */
   count: number;
   /** The image at a position. */
-  source: (index: number) => ImageSource;
+  source: (index: number) => ImageSource | Promise<ImageSource>;
   /** The image's name in messages. Default: its position. */
   id?: (index: number) => string;
   /** Positions in the order of the pass. Default: 0 … count − 1. */

@@ -15,7 +15,7 @@ export interface ImagePool {
 }
 
 export interface PoolOptions extends Omit<FillerOptions, "values"> {
-  source: (row: number) => ImageSource;
+  source: (row: number) => ImageSource | Promise<ImageSource>;
   workers: number;
   places: number;
 }
@@ -36,7 +36,8 @@ export function openPool({ source, workers, places, ...settings }: PoolOptions):
       const { row, place, done, failed } = waiting.shift()!;
       worker.busy++;
       Promise.resolve()
-        .then(() => worker.run({ row, place, source: source(row) }))
+        .then(() => source(row))
+        .then((image) => worker.run({ row, place, source: image }))
         .then(({ reason, defect }) => {
           if (defect !== undefined) throw defect;
           done(reason);
@@ -123,7 +124,7 @@ function thread(options: FillerOptions): PoolThread {
 
 /** A copy of the image alone: sending a view of an archive would send the whole archive. */
 function movable(source: ImageSource): { source: ImageSource; moved: ArrayBuffer[] } {
-  if (source.kind === "file") return { source, moved: [] };
+  if (source.kind === "file" || source.kind === "range") return { source, moved: [] };
   const copy = new Uint8Array(source.kind === "bytes" ? source.bytes : source.data);
   return source.kind === "bytes"
     ? { source: { ...source, bytes: copy }, moved: [copy.buffer] }
