@@ -44,9 +44,10 @@ const chosenRing = "#e69f00";
 export function sweepSpec(record: ResultRecord): TopLevelSpec | undefined {
   const facets = record.results.map(facetOf).filter((facet) => facet !== undefined);
   const places = facets.flatMap((facet) => facet.places);
-  if (!facets.some((facet) => facet.places.length > 1)) return undefined;
+  const compares = (facet: Facet) => facet.places.length > 1 && facet.places.some(({ state }) => state === "measured");
+  if (!facets.some(compares)) return undefined;
   const layout = sweepLayout({
-    facets: facets.map((facet) => ({ ...facet, places: facet.places })),
+    facets,
     heads: new Set(record.results.map(({ head }) => head)).size,
   });
   const gaps = facets.flatMap(gapsOf).filter((gap) => gap !== null);
