@@ -2,7 +2,7 @@
  * Successive halving beside the full sweep, on the same splits: what each chooses, and how long it takes.
  *
  *     node dist/bench/halving.js [--features DIR|npy:X,Y ...] [--layers a,b] [--seeds 0,1] [--synthetic 6]
- *                                [--epochs 28] [--device native]
+ *                                [--classes 10] [--width 128] [--epochs 28] [--device native]
  *
  * A data set is a layer of the features under a head and a seed (of splits, initial weights and orders), or a synthetic
  * one: normal classes in features of falling scale. Of two settings that are equal on the images of the choice the full
@@ -51,6 +51,8 @@ async function main(): Promise<void> {
       layers: { type: "string" },
       seeds: { type: "string", default: "0,1" },
       synthetic: { type: "string", default: "6" },
+      classes: { type: "string", default: "10" },
+      width: { type: "string", default: "128" },
       epochs: { type: "string", default: "28" },
       device: { type: "string", default: "native" },
     },
@@ -63,6 +65,8 @@ async function main(): Promise<void> {
     layers: values.layers?.split(","),
     seeds,
     synthetic: Number(values.synthetic),
+    classes: Number(values.classes),
+    width: Number(values.width),
   });
   const { rungs, cost } = planHalving({ candidates: candidates.length, epochs });
   const planned = rungs.map((rung) => `${rung.trials} × ${rung.epochs}`).join(", ");
@@ -189,8 +193,10 @@ async function openSets(options: {
   layers?: string[];
   seeds: number[];
   synthetic: number;
+  classes: number;
+  width: number;
 }): Promise<Set[]> {
-  const { features, layers, seeds, synthetic } = options;
+  const { features, layers, seeds, synthetic, classes, width } = options;
   const sets: Set[] = [];
   const add = (
     name: string,
@@ -206,19 +212,25 @@ async function openSets(options: {
     }
   };
   for (const spec of features) {
-    const { splits, classes, data } = await openFeatures({
+    const {
+      splits,
+      classes: names,
+      data,
+    } = await openFeatures({
       spec,
       layers: spec.startsWith("npy:") ? undefined : layers,
     });
-    for (const seed of seeds) add(data.name, splits, classes.length, seed);
+    for (const seed of seeds) add(data.name, splits, names.length, seed);
   }
-  for (let seed = 0; seed < synthetic; seed++) add("synthetic", { all: await normalClasses(seed) }, 10, seed);
+  for (let seed = 0; seed < synthetic; seed++)
+    add("synthetic", { all: await normalClasses({ seed, classes, width }) }, classes, seed);
   return sets;
 }
 
-/** Ten normal classes; how far they are apart, and how fast the scales of the features fall, differ from seed to seed. */
-async function normalClasses(seed: number): Promise<FeatureSource> {
-  const [images, width, classes] = [6000, 128, 10];
+/** Normal classes; how far they are apart, and how fast the scales of the features fall, differ from seed to seed. */
+async function normalClasses(options: { seed: number; classes: number; width: number }): Promise<FeatureSource> {
+  const { seed, classes, width } = options;
+  const images = 6000;
   const stream = random(seed, "normal classes");
   const apart = 0.15 + 0.3 * stream.uniform();
   const falling = 0.6 * stream.uniform();
