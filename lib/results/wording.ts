@@ -56,7 +56,7 @@ export function settingText(setting: Setting): string {
 }
 
 /** As people write settings: 0.1, 0.003, 1e-4, 256; at most four digits. */
-function numberText(value: number): string {
+export function numberText(value: number): string {
   const rounded = Number(value.toPrecision(4));
   const size = Math.abs(rounded);
   return size !== 0 && (size < 1e-3 || size >= 1e5) ? rounded.toExponential().replace("e+", "e") : rounded.toString();

@@ -94,11 +94,12 @@ function betweenRungs(options: {
   const { candidates, epochs, brief, last, overhead, rest } = options;
   const sizes: number[] = [];
   for (let size = Math.round(candidates / eta); size > 1.5 * last; size = Math.round(size / eta)) sizes.push(size);
-  const each = rest / sizes.length;
-  const rungs = sizes.map((size): [number, number] => {
-    return [size, Math.min(Math.floor(each / (size + overhead)), Math.floor(epochs / 2))];
-  });
-  return rungs.filter(([, times], i) => times > (rungs[i - 1]?.[1] ?? brief));
+  const rungs: [number, number][] = [];
+  for (const size of sizes) {
+    const times = Math.min(Math.floor(rest / sizes.length / (size + overhead)), Math.floor(epochs / 2));
+    if (times > (rungs.at(-1)?.[1] ?? brief)) rungs.push([size, times]);
+  }
+  return rungs;
 }
 
 /**
