@@ -25,10 +25,21 @@ beforeAll(async () => {
     const { status, stderr } = await run("eval-linear", [...backbone, ...short, ...argv, "--out", out], folder);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   };
-  const photos = ["--data", "folder:photos", "--epochs", "6"];
-  await evaluate("runs/one, small", ...photos, "--lr", "0.1,0.3");
-  await evaluate("runs/two", ...photos, "--lr", "0.001,0.01", "--layers", "block1,features", "--heads", "bn_fc");
-  await evaluate("runs/longer", ...photos, "--lr", "0.1,0.3", "--epochs", "7", "--layers", "features");
+  const photos = ["--data", "folder:photos"];
+  await evaluate("runs/one, small", ...photos, "--epochs", "6", "--lr", "0.1,0.3");
+  await evaluate(
+    "runs/two",
+    ...photos,
+    "--epochs",
+    "6",
+    "--lr",
+    "0.001,0.01",
+    "--layers",
+    "block1,features",
+    "--heads",
+    "bn_fc",
+  );
+  await evaluate("runs/longer", ...photos, "--epochs", "7", "--lr", "0.1,0.3", "--layers", "features");
   await evaluate("runs/others", "--data", "folder:others", "--epochs", "6", "--lr", "0.1,0.3", "--layers", "features");
 });
 
