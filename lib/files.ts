@@ -29,7 +29,8 @@ export async function fillFileAtomic(file: string, fill: (handle: fs.FileHandle)
     }
     await fs.rename(temporary, file);
   } catch (error) {
-    await fs.rm(temporary, { force: true });
+    // Where a file stands in the folder's place there is nothing to remove, and that is no second error.
+    await fs.rm(temporary, { force: true }).catch(() => {});
     throw asWriteError(error, file);
   }
 }

@@ -1,5 +1,5 @@
 import type { ComparedRun, Comparison, PairedComparison } from "./comparison.js";
-import { type Grid, gridLines } from "./grid.js";
+import { type Grid, gridLines, type TableKind } from "./grid.js";
 import { layersOfRun, mergeLayers } from "./layer-order.js";
 import type { TableOptions } from "./table.js";
 import {
@@ -35,7 +35,7 @@ export function formatComparison(comparison: Comparison, { kind, color = false }
     "",
     ...tests(`The best of each run against the best of ${reference}`, best),
     ...tests(`The same layers and heads against those of ${reference}`, layers),
-    ...explanations(comparison).map((text) => (kind === "markdown" ? `- ${text}` : text)),
+    ...explanations(comparison, kind).map((text) => (kind === "markdown" ? `- ${text}` : text)),
     "",
   ].join("\n");
 }
@@ -152,7 +152,7 @@ function testsGrid(comparison: Comparison, tests: PairedComparison[]): Grid {
   };
 }
 
-function explanations(comparison: Comparison): string[] {
+function explanations(comparison: Comparison, kind: TableKind): string[] {
   const { best, layers, notes, images, bootstrap, reference, runs, seeds } = comparison;
   const repeated = seeds.length > 1;
   const chosen = [
@@ -162,7 +162,8 @@ function explanations(comparison: Comparison): string[] {
   ].join("; ");
   const lines = [`${chosen}.`];
   if (runs.some((run) => run.best !== null && run.entries.length > 1)) {
-    lines.push("* The best of a run: the highest where settings were chosen, not on the reported images.");
+    const mark = kind === "markdown" ? "In bold" : "With *";
+    lines.push(`${mark}: the best of a run where settings were chosen, which is not on the reported images.`);
   }
   if (runs.some(({ entries }) => entries.some(({ interval }) => interval !== null))) {
     lines.push(

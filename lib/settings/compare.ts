@@ -30,8 +30,8 @@ export const compareSettings = defineSettings({
       meaning: "Is the second better than the first, on these images?",
     },
     {
-      command: "npx frozen-eval compare runs/*-photos/linear --out runs/compared",
-      meaning: "All runs on one data set, with table and figure.",
+      command: "npx frozen-eval compare runs/a runs/b runs/c --out runs/compared",
+      meaning: "Several runs against the best of them, with table and figure.",
     },
   ],
 });
