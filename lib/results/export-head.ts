@@ -12,6 +12,8 @@ import { checked } from "./schema.js";
 const descriptionSchema = z.strictObject({
   format: z.literal(1),
   layer: z.string(),
+  /** The layers that are joined to one input, in their order, where there is more than one. */
+  layers: z.array(z.string()).min(2).optional(),
   /** Of one image: [C, H, W] or [C]. */
   shape: z.array(z.number().int().positive()).min(1),
   width: z.number().int().positive(),
