@@ -54,8 +54,11 @@ const definition = defineSettings({
 });
 
 export const exportClassifier = command(definition, async (settings) => {
+  const { prepareBackend } = await import("../lib/backend/backend.js");
   const { exportClassifier: exported } = await import("../lib/classifiers/export-classifier.js");
   const { formatExport } = await import("../lib/classifiers/format-export.js");
+  // Weights are only moved: what starts at once is the best.
+  await prepareBackend({ device: "wasm" });
   const classifier = await exported(settings);
   return { text: formatExport(classifier), json: classifier };
 });

@@ -5,16 +5,16 @@ import { dtypeOf, graphOf } from "../backbones/graph.js";
 import { parseLayers, type LayerRequest } from "../backbones/layers.js";
 import { readManifest } from "../backbones/manifest-file.js";
 import type { BackboneManifest } from "../backbones/manifest.js";
-import { GraphBuilder, placeholder, type GraphTensor } from "../convert/graph-builder.js";
+import { GraphBuilder, placeholder } from "../convert/graph-builder.js";
 import { didYouMean, expected, UserError } from "../errors.js";
 import { exists, sha256OfFile } from "../files.js";
 import { parseTransform } from "../images/transform.js";
 import { readRecord, type LayerResult, type ResultRecord } from "../results/record.js";
 import { fileNameOf } from "../results/wording.js";
 import { backbonePart, type BackbonePart } from "./backbone-part.js";
+import { continueGraph } from "./classifier-graph.js";
 import { headNodes, type HeadFunction } from "./head-nodes.js";
 import type { ClassifierManifest } from "./manifest.js";
-import { poolingNodes } from "./pooling-nodes.js";
 import { readHead } from "./read-head.js";
 import { writeClassifier } from "./write-classifier.js";
 
@@ -197,25 +197,6 @@ async function joinedGraph(options: {
       steps: transform.steps.map((step) => ({ ...step })),
     },
   };
-}
-
-/** Poolings and head behind the backbone's taps; names of its own nodes stay free. */
-export function continueGraph(options: { graph: GraphBuilder; layers: readonly LayerRequest[]; head: HeadFunction }): {
-  logits: string;
-  probabilities: string;
-} {
-  const { graph, layers, head } = options;
-  const taken = graph.nodes.map(({ name }) => name);
-  let name = "classifier";
-  while (taken.some((other) => other === name || other.startsWith(`${name}/`))) name += "_";
-  const free = (output: string) => (taken.includes(output) ? `${name}/${output}` : output);
-  const outputs = { logits: free("logits"), probabilities: free("probabilities") };
-  const features = layers.map((layer, i): GraphTensor => {
-    const tensor = { node: layer.tap.node, shape: layer.tap.shape };
-    return poolingNodes({ graph, name: `${name}/layer${i}`, tensor, layer });
-  });
-  headNodes({ graph, name: `${name}/head`, features, head, outputs });
-  return outputs;
 }
 
 function backboneFolder({ backbone, settings }: ResultRecord, given: string | undefined): string {

@@ -1,5 +1,6 @@
 import type * as tf from "@tensorflow/tfjs";
 
+import { ensureBackend } from "../backend/backend.js";
 import { loadHead, type HeadDescription } from "../results/export-head.js";
 import type { DenseLayer, HeadFunction } from "./head-nodes.js";
 
@@ -12,6 +13,7 @@ export async function readHead({ dir }: { dir: string }): Promise<{
   head: HeadFunction;
   description: HeadDescription;
 }> {
+  await ensureBackend();
   const { model, description } = await loadHead({ dir });
   try {
     const dense = await Promise.all(model.layers.map(denseLayer));
