@@ -56,7 +56,7 @@ const checkPage = `<!doctype html>
   beforeAll(async () => {
     await prepareBackend({ device: "wasm" });
     // No resize, in which a browser differs from Pillow: the page's own way from a file to pixels is then exact.
-    const transform = "center_crop(32)|normalize(imagenet)";
+    const transform = "center_crop(32)|channels(bgr)|normalize(imagenet)";
     small = await evaluateSmall({ folder, layers: [of.layer], heads: ["bn_fc"], transform });
     predictions = predictionsOf(small, of);
     classifier = await exportClassifier({ run: small.run, ...of });

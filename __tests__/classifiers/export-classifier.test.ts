@@ -17,6 +17,9 @@ import { smallClasses } from "../small-images.js";
 import { loadPlain, readModelJson } from "./plain-tfjs.js";
 import { evaluateSmall, predictionsOf, type SmallRun } from "./small-run.js";
 
+// Heads are trained first, perhaps on a machine that has other work.
+jest.setTimeout(240_000);
+
 const folder = temporaryFolder();
 const inFolder = (...names: string[]) => path.join(folder, ...names);
 const layers = [
@@ -298,6 +301,13 @@ describe("bad input", () => {
     expect(hint).toMatch("small/convnet");
     const { manifest } = await exportClassifier({ run, ...asked, backbone: small.backbone });
     expect(manifest.input.kind).toBe("images");
+  });
+
+  test("a backbone that has moved", async () => {
+    const run = await changedRun("moved", (record) => (record.settings.backbone = "models/gone"));
+    const { message, hint } = await fails({ run });
+    expect(message).toBe("Expected the backbone of this run at models/gone but there is no such folder");
+    expect(hint).toBe("Name the folder of small/convnet with --backbone.");
   });
 
   test("classifier.json of another version, or with a wrong key", async () => {

@@ -167,7 +167,7 @@ async function joinedGraph(options: {
   dir?: string;
 }): Promise<ClassifierGraph> {
   const { head, record, layers: names, width } = options;
-  const dir = backboneFolder(record, options.dir);
+  const dir = await backboneFolder(record, options.dir);
   const { transform: text, digest } = record.backbone!;
   const files = await openGraphFiles(dir);
   await expectSameBackbone({ dir, digest, found: await digestOfGraph(files) });
@@ -179,7 +179,7 @@ async function joinedGraph(options: {
   const builder = new GraphBuilder({ nodes: part.nodes, input: { node, shape: [height, columns, 3] } });
   const outputs = continueGraph({ graph: builder, layers, head });
   const transform = parseTransform(text);
-  const reversed = transform.steps.some((step) => step.kind === "channels" && step.order === "bgr");
+  const reversals = transform.steps.filter((step) => step.kind === "channels" && step.order === "bgr").length;
   return {
     graph: builder,
     backbone: part,
@@ -192,23 +192,27 @@ async function joinedGraph(options: {
       batch,
       height,
       width: columns,
-      channels: reversed ? "bgr" : "rgb",
+      channels: reversals % 2 === 1 ? "bgr" : "rgb",
       transform: transform.text,
       steps: transform.steps.map((step) => ({ ...step })),
     },
   };
 }
 
-function backboneFolder({ backbone, settings }: ResultRecord, given: string | undefined): string {
+async function backboneFolder({ backbone, settings }: ResultRecord, given: string | undefined): Promise<string> {
   if (backbone === null) {
     throw new UserError(
       "Expected a run on images for export-classifier but received one on features of your own, whose backbone is not known here",
       { hint: "Export the head alone with --head-only." },
     );
   }
-  const dir = given ?? settings.backbone;
-  if (typeof dir === "string") return dir;
-  throw expected("a folder", "--backbone", undefined, `The run does not tell where ${backbone.title}/${backbone.arch} lies.`); // prettier-ignore
+  if (given !== undefined) return given;
+  const { title, arch } = backbone;
+  const dir = settings.backbone;
+  const hint = `Name the folder of ${title}/${arch} with --backbone.`;
+  if (typeof dir !== "string") throw expected("a folder", "--backbone", undefined, hint);
+  if (await exists(dir)) return dir;
+  throw new UserError(`Expected the backbone of this run at ${dir} but there is no such folder`, { hint });
 }
 
 async function expectSameBackbone(options: { dir: string; digest: string; found: string }): Promise<void> {
