@@ -3,12 +3,24 @@ import path from "node:path";
 import { expected } from "../lib/errors.js";
 import type { FeatureSet } from "../lib/features/feature-set.js";
 import type { LinearProtocol } from "../lib/protocols/linear.js";
-import { linearSettings, type LinearSettings, scheduleOf } from "../lib/settings/linear.js";
+import { linearSettings, type LinearSettings } from "../lib/settings/linear.js";
+import { trainingOf } from "../lib/settings/training.js";
 import { command, type CommandContext } from "./command.js";
 import { openExtraction } from "./features.js";
 
 /** Settings that say where things are or how the work is done, and change no number: not part of the configuration. */
-const withoutEffect = ["out", "dryRun", "device", "threads", "workers", "lookAhead", "featuresRoot", "imageBatchSize"];
+const withoutEffect = [
+  "out",
+  "dryRun",
+  "device",
+  "threads",
+  "workers",
+  "lookAhead",
+  "featuresRoot",
+  "imageBatchSize",
+  "processes",
+  "checkpointEvery",
+];
 
 export const evalLinear = command(linearSettings, async (settings, context) => {
   const { prepareBackend } = await import("../lib/backend/backend.js");
@@ -80,7 +92,7 @@ async function workOf(settings: LinearSettings, context: CommandContext) {
 }
 
 function protocolOf(settings: LinearSettings): LinearProtocol {
-  return { ...settings, schedule: scheduleOf(settings) };
+  return { ...settings, ...trainingOf(settings) };
 }
 
 /** The check of the settings has asked for both where there are no features. */

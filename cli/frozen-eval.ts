@@ -12,6 +12,7 @@ export const commands = {
   "extract-features": async () => (await import("./extract-features.js")).extractFeatures,
   "eval-linear": async () => (await import("./eval-linear.js")).evalLinear,
   "export-classifier": async () => (await import("./export-classifier.js")).exportClassifier,
+  compare: async () => (await import("./compare.js")).compare,
 } satisfies Record<string, () => Promise<Command>>;
 
 type CommandName = keyof typeof commands;

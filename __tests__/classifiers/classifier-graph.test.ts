@@ -4,9 +4,10 @@ import { applyPooling } from "../../lib/backbones/apply-pooling.js";
 import { requestLayer, type LayerRequest } from "../../lib/backbones/layers.js";
 import { parsePooling } from "../../lib/backbones/pooling.js";
 import { continueGraph } from "../../lib/classifiers/classifier-graph.js";
-import type { DenseLayer, HeadFunction } from "../../lib/classifiers/head-nodes.js";
+import type { HeadFunction } from "../../lib/classifiers/head-nodes.js";
 import { GraphBuilder, placeholder } from "../../lib/convert/graph-builder.js";
 import { weightBytesOf } from "../../lib/convert/graph-model.js";
+import type { DenseLayer } from "../../lib/heads/evaluated.js";
 import { random } from "../../lib/random.js";
 import { describeOnBackends } from "../backends.js";
 

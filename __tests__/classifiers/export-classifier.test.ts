@@ -126,7 +126,7 @@ describe("what is written", () => {
       outputs: { logits: "logits", probabilities: "probabilities", activation: "softmax" },
       layer: "block1:identity",
       head: "bn_fc",
-      accuracy: { metric: "top1", value: result.metrics.top1.values[0], split: "test", seed: 3 },
+      accuracy: { metric: "top1", value: result.metrics.top1!.values[0], split: "test", seed: 3 },
       run: { data: "photos", digest: await sha256OfFile(path.join(small.run, "result.json")) },
       backbone: { title: "small", arch: "convnet", digest: await digestOfGraph(await openGraphFiles(small.backbone)) },
     });

@@ -4,7 +4,6 @@ import path from "node:path";
 import { loadBackbone } from "../../lib/backbones/backbone.js";
 import { openDataset } from "../../lib/datasets/open.js";
 import { extractFeatures } from "../../lib/features/extract.js";
-import type { HeadKind } from "../../lib/heads/head.js";
 import { evalLinear } from "../../lib/protocols/linear.js";
 import { fileNameOf } from "../../lib/results/wording.js";
 import type { ResultRecord } from "../../lib/results/record.js";
@@ -24,7 +23,7 @@ export interface SmallRun {
 export interface SmallRunOptions {
   folder: string;
   layers: string[];
-  heads?: HeadKind[];
+  heads?: string[];
   /** Learning rates; with one there is nothing to choose. */
   lr?: number[];
   seeds?: number[];

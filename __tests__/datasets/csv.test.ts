@@ -4,7 +4,7 @@ import path from "node:path";
 
 import fc from "fast-check";
 
-import { parseCsv } from "../../lib/datasets/csv.js";
+import { parseCsv } from "../../lib/csv.js";
 import { openDataset } from "../../lib/datasets/open.js";
 import { complaint, writeFiles } from "./files.js";
 

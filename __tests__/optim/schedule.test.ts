@@ -21,10 +21,10 @@ describe("learning rate schedule", () => {
   });
 
   test("milestones must rise and gamma must shrink", () => {
-    expect(() => checkSchedule({ kind: "multistep", milestones: [8, 8], gamma: 0.1 })).toThrow(
+    expect(() => checkSchedule({ kind: "multistep", milestones: [8, 8], gamma: 0.1 }, 28)).toThrow(
       "Expected rising epochs",
     );
-    expect(() => checkSchedule({ kind: "multistep", milestones: [8], gamma: 2 })).toThrow(
+    expect(() => checkSchedule({ kind: "multistep", milestones: [8], gamma: 2 }, 28)).toThrow(
       "Expected a number in (0, 1]",
     );
   });

@@ -10,7 +10,7 @@ import { didYouMean, expected, UserError } from "../errors.js";
 import { exists, sha256OfFile } from "../files.js";
 import { parseTransform } from "../images/transform.js";
 import { readRecord, type LayerResult, type ResultRecord } from "../results/record.js";
-import { fileNameOf } from "../results/wording.js";
+import { fileNameOf, mainMetric, mainValue } from "../results/wording.js";
 import { backbonePart, type BackbonePart } from "./backbone-part.js";
 import { continueGraph } from "./classifier-graph.js";
 import { headNodes, type HeadFunction } from "./head-nodes.js";
@@ -123,8 +123,8 @@ async function provenance(options: { folder: string; record: ResultRecord; resul
   const { folder, record, result, seed } = options;
   const split = record.selection.reportedOn;
   const accuracy = {
-    metric: "top1" as const,
-    value: result.metrics.top1.values[record.seeds.indexOf(seed)]!,
+    metric: mainMetric(record),
+    value: mainValue(result).values[record.seeds.indexOf(seed)]!,
     split,
     images: record.data.splits[split]!,
     seed,

@@ -1,14 +1,6 @@
 import type { GraphBuilder, GraphTensor } from "../convert/graph-builder.js";
 import { constant, type FloatWeight } from "../convert/weight.js";
-
-/** One fully connected layer of a trained head, everything else of it folded in. */
-export interface DenseLayer {
-  /** Shape [width before, width], row by row. */
-  weight: Float32Array;
-  /** Shape [width]. */
-  bias: Float32Array;
-  relu: boolean;
-}
+import type { DenseLayer } from "../heads/evaluated.js";
 
 /** What a head computes in evaluation. */
 export interface HeadFunction {

@@ -50,9 +50,9 @@ export const classifierSchema = z.strictObject({
   /** The layers that the head reads, where there is more than one. */
   layers: z.array(z.string().min(1)).min(2).optional(),
   head: z.string().min(1),
-  /** How many of the reported images the head was right on, told by the run. */
+  /** How good the head was on the reported images, told by the run. */
   accuracy: z.strictObject({
-    metric: z.literal("top1"),
+    metric: z.enum(["top1", "meanAp"]),
     value: z.number().min(0).max(1),
     split: z.enum(["train", "val", "test"]),
     images: z.number().int().nonnegative(),

@@ -1,8 +1,9 @@
 import type * as tf from "@tensorflow/tfjs";
 
 import { ensureBackend } from "../backend/backend.js";
+import type { DenseLayer } from "../heads/evaluated.js";
 import { loadHead, type HeadDescription } from "../results/export-head.js";
-import type { DenseLayer, HeadFunction } from "./head-nodes.js";
+import type { HeadFunction } from "./head-nodes.js";
 
 /**
  * A head of a run's folder, as numbers.
@@ -17,7 +18,8 @@ export async function readHead({ dir }: { dir: string }): Promise<{
   const { model, description } = await loadHead({ dir });
   try {
     const dense = await Promise.all(model.layers.map(denseLayer));
-    return { head: { normalized: false, dense, activation: "softmax" }, description };
+    const { l2 = false, activation = "softmax" } = description;
+    return { head: { normalized: l2, dense, activation }, description };
   } finally {
     model.dispose();
   }

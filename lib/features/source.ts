@@ -1,6 +1,7 @@
 import type * as tf from "@tensorflow/tfjs";
 
 import type { Targets } from "../datasets/dataset.js";
+import type { LayerSpec } from "./store-format.js";
 
 /**
  * What a protocol knows of images: their features. Right of this interface nobody asks where they came from: a store on
@@ -16,9 +17,17 @@ export interface FeatureSource {
   ids: string[];
   /** Where the features came from, for the record: folder, content key, digest of the data. */
   origin: Record<string, unknown>;
+  /** Where another process finds the same features; undefined where it cannot. */
+  stored?: StorePlaces;
   /** One pass over the given images, in the given order, batch by batch. */
   pass(options: FeaturePass): AsyncIterable<FeatureBatch>;
   close(): Promise<void>;
+}
+
+/** A feature store, and what of it is wanted. */
+export interface StorePlaces {
+  folder: string;
+  layers: LayerSpec[];
 }
 
 export interface FeaturePass {

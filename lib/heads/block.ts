@@ -1,9 +1,14 @@
 import * as tf from "@tensorflow/tfjs";
 
-import type { Sgd, SgdParameter } from "../optim/sgd.js";
-import { sgdStep } from "../optim/sgd.js";
-import { crossEntropyGradient } from "./cross-entropy.js";
-import type { HeadWeights } from "./head.js";
+import type { Optimizer } from "../optim/optimizer.js";
+import type { Schedule, ScheduleMoment } from "../optim/schedule.js";
+import { learningRateFactor } from "../optim/schedule.js";
+import { leastFactor } from "../optim/sgd.js";
+import type { FirstOrderOptimizer } from "../optim/update.js";
+import { createSlots, decayScale, gradientScale, update } from "../optim/update.js";
+import type { BodyParameter, HeadBody } from "./body.js";
+import type { LossTargets } from "./loss.js";
+import { lossError } from "./loss.js";
 
 /** One setting of a sweep. */
 export interface Trial {
@@ -11,222 +16,115 @@ export interface Trial {
   lr: number;
   /** At least 0. */
   weightDecay: number;
+  optimizer: Optimizer;
+  schedule: Schedule;
+}
+
+/** What of a head weight decay holds for, beside its matrices. VISSL's benchmark: biases, but not batch norm. */
+export interface Regularised {
+  bias: boolean;
+  /** γ of batch norms; β too where biases are. */
+  norm: boolean;
 }
 
 /**
- * Some trials of one head for all seeds, trained as one tensor: columns are trials × classes, trial by trial. What a
- * step does to a column depends on its own trial and seed alone.
- *
- * Inputs have a last column of ones and the matrix a last row, the bias: so it needs no operations of its own, and the
- * sum of the error over the batch is the last row of the product that makes the gradient.
+ * Some trials of one head for all seeds, of one optimizer and one schedule, trained as one. What a step does to a trial
+ * depends on its own weights and settings alone.
  */
 export interface Block {
   trials: Trial[];
-  classes: number;
-  /** Shape [seeds, width + 1, trials·classes]. */
-  weight: SgdParameter;
-  /** γ and β of batch norm, shape [seeds·C, trials]; undefined for a head without. */
-  batchNorm?: { gamma: SgdParameter; beta: SgdParameter };
-  /**
-   * −η/batch and −ηλ of each column at the schedule's factor and the batch size of the last step; the first of shape
-   * [1, 1, columns], the second broadcast to the matrix.
-   */
-  rates?: { batch: number; gradient: tf.Tensor3D; decay?: tf.Tensor3D };
+  body: HeadBody;
+  regularised: Regularised;
+  /** Steps that were made. */
+  steps: number;
+  /** The schedule's factor at the last step. */
+  factor: number;
+  rates?: BlockRates;
 }
 
-/** @param start of each seed. */
-export function createBlock(start: HeadWeights[], trials: Trial[], classes: number): Block {
-  const repeated = (rows: Float32Array[], shape: number[], axis: number): SgdParameter =>
-    tf.tidy(() => {
-      const one = tf.tensor(concatenated(rows), shape);
-      const value = tf.tile(
-        one,
-        shape.map((_, a) => (a === axis ? trials.length : 1)),
-      );
-      return { value: tf.keep(value), momentum: tf.keep(tf.zerosLike(value)) };
-    });
-  const [first] = start as [HeadWeights];
-  const width = first.weight.length / classes;
-  const norms = start.flatMap(({ batchNorm }) => batchNorm ?? []);
-  const channels = norms[0]?.gamma.length ?? 0;
-  const matrices = start.flatMap(({ weight, bias }) => [weight, bias]);
-  return {
-    trials,
-    classes,
-    weight: repeated(matrices, [start.length, width + 1, classes], 2),
-    batchNorm: first.batchNorm && {
-      gamma: repeated(norms.map(({ gamma }) => gamma), [start.length * channels, 1], 1), // prettier-ignore
-      beta: repeated(norms.map(({ beta }) => beta), [start.length * channels, 1], 1), // prettier-ignore
-    },
-  };
+/** What depends on the schedule's factor and the loss's divisors alone. */
+interface BlockRates {
+  divisors: string;
+  /** What each column of the loss's gradient is multiplied with: [seeds or 1, 1, trials·classes]. */
+  gradient: tf.Tensor3D;
+  /** Of each parameter, broadcast to it. */
+  parameters: { lr: tf.Tensor; decay?: tf.Tensor }[];
 }
 
-/** Sets the learning rates to the schedule's factor × each trial's own. */
-export function setRates(
-  block: Block,
-  { factor, batch, regularizeBias }: { factor: number; batch: number; regularizeBias: boolean },
-): void {
-  disposeRates(block);
-  const { trials, classes, weight } = block;
-  const row = (of: (trial: Trial) => number) =>
-    tf.tensor3d(
-      trials.flatMap((trial) => new Array<number>(classes).fill(of(trial))),
-      [1, 1, trials.length * classes],
-    );
-  const decayOf = (): tf.Tensor3D => {
-    const decay = row(({ lr, weightDecay }) => -lr * factor * weightDecay);
-    if (regularizeBias) return decay;
-    return tf.tidy(() => {
-      const width = weight.value.shape[1]! - 1;
-      return tf.concat([tf.tile(decay, [1, width, 1]), tf.zerosLike(decay)], 1);
-    });
-  };
-  block.rates = tf.tidy(() => ({
-    batch,
-    gradient: tf.keep(row(({ lr }) => (-lr * factor) / batch)),
-    decay: trials.some(({ weightDecay }) => weightDecay > 0) ? tf.keep(decayOf()) : undefined,
-  }));
+export function createBlock(options: {
+  trials: Trial[];
+  regularised: Regularised;
+  createBody: (createSlotsOf: (value: tf.Tensor) => Record<string, tf.Tensor>) => HeadBody;
+}): Block {
+  const { trials, regularised, createBody } = options;
+  const optimizer = optimizerOf(trials);
+  return { trials, regularised, body: createBody((value) => createSlots(optimizer, value)), steps: 0, factor: 1 };
 }
 
 export interface BlockStep {
-  sgd: Sgd;
-  /** What the linear layer reads, with its column of ones: [seeds, batch, width + 1]. */
+  /** What the body reads, with its column of ones: [seeds, batch, width + 1]. */
   input: tf.Tensor3D;
-  /** [seeds, batch, columns] → inputᵀ·error, [seeds, width + 1, columns]. */
-  transposedProduct: (error: tf.Tensor3D) => tf.Tensor3D;
-  /** Shape [seeds·batch, 1, classes]. */
-  oneHot: tf.Tensor3D;
-  /** η′/η since the last step. */
-  rateChange: number;
+  targets: LossTargets;
+  moment: ScheduleMoment;
 }
 
 /** One step of every trial of the block. */
-export function stepBlock(block: Block, { sgd, input, transposedProduct, oneHot, rateChange }: BlockStep): void {
-  const { gradient: scale, decay } = block.rates!;
-  const update = (parameter: SgdParameter, scaledGradient: tf.Tensor, scaledDecay?: tf.Tensor) =>
-    sgdStep(sgd, { parameter, scaledGradient, scaledDecay, rateChange });
+export function stepBlock(block: Block, { input, targets, moment }: BlockStep): void {
+  const { trials, body } = block;
+  const optimizer = optimizerOf(trials);
+  // The momentum of SGD is kept in units of the rate, and must not lose its digits.
+  const factor = Math.max(learningRateFactor(trials[0]!.schedule, moment), leastFactor);
+  const rateChange = factor / block.factor;
+  block.factor = factor;
+  block.steps++;
   tf.tidy(() => {
-    const error = crossEntropyGradient(blockLogits(block, input), oneHot, scale);
-    const product = transposedProduct(error);
-    if (block.batchNorm) {
-      const gradients = batchNormGradients(block, product);
-      update(block.weight, gradients.weight, decay);
-      update(block.batchNorm.gamma, gradients.gamma);
-      update(block.batchNorm.beta, gradients.beta);
-    } else {
-      update(block.weight, product, decay);
-    }
+    const { logits, backward } = body.forward({ input, training: true, step: block.steps });
+    const divisors = String(targets.divisors);
+    if (block.rates?.divisors !== divisors || rateChange !== 1) setRates(block, logits.shape[2], targets.divisors);
+    const rates = block.rates!;
+    const gradients = backward(tf.mul(lossError(logits, targets), rates.gradient));
+    body.parameters.forEach(({ parameter, squaredNorm }, p) => {
+      const own = rates.parameters[p]!;
+      update({ optimizer, parameter, gradient: gradients[p]!, ...own, rateChange, step: block.steps, squaredNorm });
+    });
   });
 }
 
-/**
- * Scores of every trial: [seeds, batch, trials·classes]. γ and β are folded into the matrix, so that it is one product.
- */
-export function blockLogits(block: Block, input: tf.Tensor3D): tf.Tensor3D {
-  return tf.tidy(() => {
-    const { weight, batchNorm } = block;
-    if (!batchNorm) return tf.matMul<tf.Tensor3D>(input, weight.value);
-    const { matrix, bias } = parts(weight.value as tf.Tensor3D);
-    const byChannel = splitByChannel(block, matrix);
-    const folded = tf.mul(byChannel, alongChannels(batchNorm.gamma.value)).reshape<tf.Tensor3D>(matrix.shape);
-    const shift = sumOfChannels(block, tf.mul(byChannel, alongChannels(batchNorm.beta.value)));
-    return tf.matMul<tf.Tensor3D>(input, tf.concat3d([folded, tf.add<tf.Tensor3D>(bias, shift)], 1));
-  });
+function setRates(block: Block, columns: number, divisors: number[]): void {
+  disposeRates(block);
+  const { trials, body, factor } = block;
+  const optimizer = optimizerOf(trials);
+  const apart = divisors.some((divisor) => divisor !== divisors[0]);
+  const scales = (apart ? divisors : divisors.slice(0, 1)).map((divisor) =>
+    trials.flatMap(({ lr }) =>
+      new Array<number>(columns / trials.length).fill(gradientScale(optimizer, lr * factor) / divisor),
+    ),
+  );
+  const decays = trials.map(({ lr, weightDecay }) => decayScale(optimizer, lr * factor, weightDecay));
+  block.rates = tf.tidy(() => ({
+    divisors: String(divisors),
+    gradient: tf.keep(tf.tensor3d(scales.flat(), [scales.length, 1, columns])),
+    parameters: body.parameters.map((parameter) => {
+      const decayed = decays.some((decay) => decay !== 0) && isDecayed(parameter, block.regularised);
+      return {
+        lr: tf.keep(parameter.spread(trials.map(({ lr }) => lr * factor))),
+        decay: decayed ? tf.keep(parameter.spread(decays, !block.regularised.bias)) : undefined,
+      };
+    }),
+  }));
 }
 
-/**
- * With y = Σ_d (γ_c·x̂_d + β_c)·w_d, P = x̂ᵀ·error and e the sum of the error over the batch:
- * ∂w_d = γ_c·P_d + β_c·e,  ∂γ_c = Σ w_d·P_d,  ∂β_c = Σ w_d·e, the sums over the channel's positions and the classes.
- */
-function batchNormGradients(block: Block, product: tf.Tensor3D) {
-  const gamma = alongChannels(block.batchNorm!.gamma.value);
-  const beta = alongChannels(block.batchNorm!.beta.value);
-  const { matrix: ofMatrix, bias: errorSum } = parts(product);
-  const w = splitByChannel(block, parts(block.weight.value as tf.Tensor3D).matrix);
-  const p = splitByChannel(block, ofMatrix);
-  const e = toEachChannel(block, errorSum);
-  const ofWeight = tf.add(tf.mul(p, gamma), tf.mul(beta, e)).reshape<tf.Tensor3D>(ofMatrix.shape);
-  return {
-    weight: tf.concat3d([ofWeight, errorSum], 1),
-    gamma: tf.sum(tf.mul(w, p), [1, 3]),
-    beta: tf.sum(tf.mul(w, e), [1, 3]),
-  };
+function isDecayed({ kind, name }: BodyParameter, { bias, norm }: Regularised): boolean {
+  return kind === "matrix" || (norm && (bias || !name.endsWith("beta")));
 }
 
-/** The matrix without its last row, and the last row. */
-function parts(whole: tf.Tensor3D): { matrix: tf.Tensor3D; bias: tf.Tensor3D } {
-  const width = whole.shape[1] - 1;
-  return { matrix: whole.slice([0, 0, 0], [-1, width, -1]), bias: whole.slice([0, width, 0], [-1, 1, -1]) };
-}
-
-function channelsOf({ batchNorm, weight }: Block): number {
-  return batchNorm!.gamma.value.shape[0] / weight.value.shape[0];
-}
-
-/** [seeds, C·positions, trials·classes] → [seeds·C, positions, trials, classes]. */
-function splitByChannel(block: Block, matrix: tf.Tensor3D): tf.Tensor4D {
-  const [seeds, width] = matrix.shape;
-  const channels = channelsOf(block);
-  return matrix.reshape([seeds * channels, width / channels, block.trials.length, block.classes]);
-}
-
-/** [seeds·C, positions, trials, classes] → [seeds, 1, trials·classes]. */
-function sumOfChannels(block: Block, byChannel: tf.Tensor): tf.Tensor3D {
-  const [seeds, , columns] = block.weight.value.shape as [number, number, number];
-  return tf.sum<tf.Tensor3D>(byChannel.reshape([seeds, -1, columns]), 1, true);
-}
-
-/** [seeds, 1, trials·classes] → [seeds·C, 1, trials, classes]. */
-function toEachChannel(block: Block, row: tf.Tensor3D): tf.Tensor4D {
-  const channels = channelsOf(block);
-  const { trials, classes } = block;
-  return tf.tile(row, [1, channels, 1]).reshape([-1, 1, trials.length, classes]);
-}
-
-/** [seeds·C, trials] → [seeds·C, 1, trials, 1]. */
-function alongChannels(parameter: tf.Tensor): tf.Tensor4D {
-  const [rows, trials] = parameter.shape as [number, number];
-  return parameter.reshape([rows, 1, trials, 1]);
-}
-
-/** Sets the marked trials' weights and momentum to zero for one seed, so that what they overflowed to is gone. */
-export function zeroTrials(block: Block, seed: number, marked: boolean[]): void {
-  const seeds = block.weight.value.shape[0];
-  for (const parameter of parametersOf(block)) {
-    for (const key of ["value", "momentum"] as const) {
-      const before = parameter[key];
-      parameter[key] = tf.tidy(() => {
-        const trials = marked.length;
-        const bySeed = before.reshape([seeds, -1, trials, before.shape.at(-1)! / trials]);
-        const mask = tf.tensor(
-          Array.from({ length: seeds * trials }, (_, i) => Math.floor(i / trials) === seed && marked[i % trials]!),
-          [seeds, 1, trials, 1],
-          "bool",
-        );
-        const everywhere = tf.logicalAnd(mask, tf.onesLike(bySeed).toBool());
-        return tf.keep(tf.where(everywhere, tf.zerosLike(bySeed), bySeed).reshape(before.shape));
-      });
-      before.dispose();
-    }
-  }
-}
-
-export function parametersOf({ weight, batchNorm }: Block): SgdParameter[] {
-  return [weight, ...(batchNorm ? [batchNorm.gamma, batchNorm.beta] : [])];
+function optimizerOf(trials: Trial[]): FirstOrderOptimizer {
+  const { optimizer } = trials[0]!;
+  if (optimizer.kind === "lbfgs") throw new Error("L-BFGS makes no steps of a batch");
+  return optimizer;
 }
 
 export function disposeRates(block: Block): void {
-  block.rates?.gradient.dispose();
-  block.rates?.decay?.dispose();
+  if (block.rates) tf.dispose([block.rates.gradient, ...block.rates.parameters.map((own) => ({ ...own }))]);
   block.rates = undefined;
-}
-
-function concatenated(pieces: Float32Array[]): Float32Array {
-  const whole = new Float32Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
 }

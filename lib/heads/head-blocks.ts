@@ -1,42 +1,90 @@
 import * as tf from "@tensorflow/tfjs";
 
 import type { ChannelStatistics } from "./batch-norm.js";
-import type { HeadBankOptions } from "./bank.js";
-import type { Block } from "./block.js";
-import { createBlock, parametersOf } from "./block.js";
-import type { HeadSpec } from "./head.js";
-import { headWidth } from "./head.js";
+import type { Block, Regularised, Trial } from "./block.js";
+import { createBlock } from "./block.js";
+import type { HeadSpec, HeadWeights } from "./head.js";
+import { headWidths } from "./head.js";
+import { createMlpBody } from "./mlp-body.js";
 
 /** On two cores with 1280-d features, pieces below 1 MB were slower and pieces above 2 MB about equal. */
 const defaultBlockBytes = 2 ** 22;
 
-/** A head's trials, cut into blocks. */
-export interface HeadBlocks {
-  head: HeadSpec;
-  blocks: { first: number; block: Block }[];
+/** A head with the settings that it is trained under. */
+export interface BankHead {
+  spec: HeadSpec;
+  trials: Trial[];
+}
+
+/** A head's trials, divided into blocks. */
+export interface HeadBlocks extends BankHead {
+  blocks: { /** Positions among the head's trials. */ places: number[]; block: Block }[];
+  /** Of the input's batch norm, [seeds, C]; one for all trials, which see the same batches. */
   running?: ChannelStatistics;
 }
 
-export function createHeadBlocks(head: HeadSpec, options: HeadBankOptions): HeadBlocks {
-  const { trials, seeds, classes, initial, blockBytes = defaultBlockBytes } = options;
-  const start = seeds.map((seed) => initial(head, seed));
-  const fitting = Math.max(1, Math.floor(blockBytes / (4 * seeds.length * headWidth(head) * classes)));
-  const pieces = Math.ceil(trials.length / fitting);
-  const bounds = Array.from({ length: pieces + 1 }, (_, i) => Math.round((i * trials.length) / pieces));
+export interface HeadBlocksOptions {
+  head: BankHead;
+  /** The head's weights at the beginning, of each seed. */
+  start: HeadWeights[];
+  seeds: number[];
+  classes: number;
+  regularised: Regularised;
+  blockBytes?: number;
+}
+
+export function createHeadBlocks(options: HeadBlocksOptions): HeadBlocks {
+  const { head, start, seeds, classes, regularised, blockBytes = defaultBlockBytes } = options;
+  const { spec, trials } = head;
+  const widths = headWidths(spec, classes);
+  const largest = Math.max(...widths.slice(1).map((width, i) => (widths[i]! + 1) * width));
+  const fitting = Math.max(1, Math.floor(blockBytes / (4 * seeds.length * largest)));
+  const own = spec.input === "batch_norm" ? start : start.map(({ batchNorm: _, ...weights }) => weights);
   const norms = start.flatMap(({ batchNorm }) => batchNorm ?? []);
   const statistics = (of: (norm: (typeof norms)[number]) => Float32Array) =>
     tf.keep(tf.stack(norms.map((norm) => tf.tensor1d(of(norm)))));
   return {
-    head,
-    blocks: bounds.slice(0, -1).map((first, i) => ({
-      first,
-      block: createBlock(start, trials.slice(first, bounds[i + 1]), classes),
-    })),
+    ...head,
+    blocks: alike(trials)
+      .flatMap((places) => pieces(places, fitting))
+      .map((places) => ({
+        places,
+        block: createBlock({
+          trials: places.map((place) => trials[place]!),
+          regularised,
+          createBody: (createSlots) =>
+            createMlpBody({
+              start: own,
+              hidden: spec.hidden,
+              trials: places.length,
+              classes,
+              dropoutSeeds: seeds,
+              createSlots,
+            }),
+        }),
+      })),
     running:
       norms.length === 0
         ? undefined
         : tf.tidy(() => ({ mean: statistics(({ mean }) => mean), variance: statistics(({ variance }) => variance) })),
   };
+}
+
+/** Positions of trials with equal optimizer and schedule, group by group. */
+function alike(trials: Trial[]): number[][] {
+  const groups = new Map<string, number[]>();
+  trials.forEach(({ optimizer, schedule }, place) => {
+    const key = JSON.stringify([optimizer, schedule]);
+    groups.set(key, [...(groups.get(key) ?? []), place]);
+  });
+  return [...groups.values()];
+}
+
+/** Cuts a list into as few pieces of about equal length as `fitting` allows. */
+function pieces(places: number[], fitting: number): number[][] {
+  const count = Math.ceil(places.length / fitting);
+  const bound = (i: number) => Math.round((i * places.length) / count);
+  return Array.from({ length: count }, (_, i) => places.slice(bound(i), bound(i + 1)));
 }
 
 /** A tensor that training changes, by a name that does not change between runs. */
@@ -53,13 +101,17 @@ export function slots(all: HeadBlocks[]): Slot[] {
     get: () => holder[key],
     set: (tensor) => void (holder[key] = tensor),
   });
+  const each = (name: string, holder: Record<string, tf.Tensor>) =>
+    Object.keys(holder).map((key) => slot(name, holder, key));
   return all.flatMap(({ blocks, running }, h) => [
     ...(running ? [slot(`head${h}`, running, "mean"), slot(`head${h}`, running, "variance")] : []),
-    ...blocks.flatMap(({ block }, b) =>
-      parametersOf(block).flatMap((parameter, p) => [
-        slot(`head${h}.block${b}.parameter${p}`, parameter, "value"),
-        slot(`head${h}.block${b}.parameter${p}`, parameter, "momentum"),
-      ]),
-    ),
+    ...blocks.flatMap(({ block: { body } }, b) => {
+      const name = `head${h}.block${b}`;
+      const ofParameters = body.parameters.flatMap((own) => [
+        slot(`${name}.${own.name}`, own.parameter, "value"),
+        ...each(`${name}.${own.name}`, own.parameter.slots),
+      ]);
+      return [...ofParameters, ...each(name, body.buffers)];
+    }),
   ]);
 }

@@ -1,19 +1,30 @@
 import { random } from "../random.js";
+import type { InputForm } from "./input.js";
 
-/**
- * What is trained on top of a layer.
- *
- * - `fc`: one fully connected layer (VISSL: `mlp` with one pair of dims).
- * - `bn_fc`: batch norm over the channels of the pooled map, then flatten, then fully connected (VISSL: `eval_mlp`).
- */
-export type HeadKind = "fc" | "bn_fc";
+/** How weights begin: PyTorch's default for Linear, or N(0, 0.01) with zero biases (DINOv2, MoCo). */
+export type Initialisation = "torch" | "normal";
 
+/** What is trained on top of a layer, or of several whose features are put one behind the other. */
 export interface HeadSpec {
-  /** Name of the layer that it reads. */
+  /** What a record calls it, as `fc`, `bn_fc`, `mlp-2048`: letters, digits, _ and -. */
+  name: string;
+  /** What a record calls its input: a layer, or layers joined by `+`. */
   layer: string;
-  /** Of the layer's features: [C, H, W] or [C]. */
+  /** Names of the layers that it reads, in order. */
+  reads: string[];
+  /** Of one image's input: [C, H, W] or [C]; [sum of widths] where several are read. */
   shape: number[];
-  kind: HeadKind;
+  input: InputForm;
+  /** Between input and last layer; none for a linear head. */
+  hidden: HiddenLayer[];
+  initial: Initialisation;
+}
+
+/** A linear head on one layer: `fc`, or with VISSL's batch norm before it `bn_fc`. */
+export function linearHead(options: { layer: string; shape: number[]; name: "fc" | "bn_fc" }): HeadSpec {
+  const { layer, shape, name } = options;
+  const input = name === "fc" ? "raw" : "batch_norm";
+  return { name, layer, reads: [layer], shape, input, hidden: [], initial: "torch" };
 }
 
 /** The weights of one trained head, as PyTorch would hold them, but the matrix transposed. */
@@ -63,57 +74,74 @@ export function headWidth({ shape }: HeadSpec): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
+/** Widths from the input to the scores. */
+export function headWidths(spec: HeadSpec, classes: number): number[] {
+  return [headWidth(spec), ...spec.hidden.map(({ width }) => width), classes];
+}
+
 /** Numbers that are trained in one head. */
 export function headParameters(spec: HeadSpec, classes: number): number {
-  return (headWidth(spec) + 1) * classes + (spec.kind === "bn_fc" ? 2 * spec.shape[0]! : 0);
+  const widths = headWidths(spec, classes);
+  const linear = widths.slice(1).reduce((sum, width, i) => sum + (widths[i]! + 1) * width, 0);
+  const norms = spec.hidden.reduce((sum, { batchNorm, width }) => sum + (batchNorm ? 2 * width : 0), 0);
+  return linear + norms + (spec.input === "batch_norm" ? 2 * spec.shape[0]! : 0);
 }
 
 /**
- * PyTorch's default initialisation of Linear: weight and bias uniform in ±1/√width; batch norm starts as the identity.
- * Heads of equal width and classes start from equal weights under one seed, as VISSL's do.
+ * The weights that a head begins with: of PyTorch's Linear weight and bias uniform in ±1/√(width before); batch norm
+ * starts as the identity. Heads of equal widths start from equal weights under one seed, as VISSL's do.
  */
 export function initialWeights(spec: HeadSpec, classes: number, seed: number): HeadWeights {
-  const width = headWidth(spec);
-  const stream = random(seed, "head", width, classes);
-  const bound = 1 / Math.sqrt(width);
-  const uniform = (length: number) => Float32Array.from({ length }, () => bound * (2 * stream.uniform() - 1));
-  const weight = uniform(width * classes);
-  const bias = uniform(classes);
-  if (spec.kind === "fc") return { weight, bias };
-  const channels = spec.shape[0]!;
+  const widths = headWidths(spec, classes);
+  const [last, ...hidden] = widths
+    .slice(1)
+    .map((width, i) => initialLinear({ from: widths[i]!, to: width, seed, initial: spec.initial, position: i }))
+    .reverse() as [Linear, ...Linear[]];
+  hidden.reverse();
   return {
-    weight,
-    bias,
-    batchNorm: {
-      gamma: new Float32Array(channels).fill(1),
-      beta: new Float32Array(channels),
-      mean: new Float32Array(channels),
-      variance: new Float32Array(channels).fill(1),
-    },
+    ...last,
+    ...(spec.input === "raw" || spec.input === "l2" ? {} : { batchNorm: identityNorm(spec.shape[0]!) }),
+    ...(hidden.length === 0
+      ? {}
+      : {
+          hidden: hidden.map((linear, i) => ({
+            ...linear,
+            ...(spec.hidden[i]!.batchNorm ? { batchNorm: identityNorm(spec.hidden[i]!.width) } : {}),
+          })),
+        }),
   };
 }
 
-/**
- * The one linear map that a head is in evaluation, batch norm folded into it (in float64):
- * y = Σ_d (x_d − μ_c)·γ_c/√(σ²_c + ε)·w_d + β_c·w_d + b, c the channel of d.
- */
-export function foldedHead({ weight, bias, batchNorm }: HeadWeights): { weight: Float32Array; bias: Float32Array } {
-  if (!batchNorm) return { weight, bias };
-  const { gamma, beta, mean, variance } = batchNorm;
-  const classes = bias.length;
-  const width = weight.length / classes;
-  const positions = width / gamma.length;
-  const folded = new Float32Array(weight.length);
-  const sum = Float64Array.from(bias);
-  for (let d = 0; d < width; d++) {
-    const channel = Math.floor(d / positions);
-    const scale = gamma[channel]! / Math.sqrt(variance[channel]! + batchNormEpsilon);
-    const shift = beta[channel]! - mean[channel]! * scale;
-    for (let c = 0; c < classes; c++) {
-      const w = weight[d * classes + c]!;
-      folded[d * classes + c] = w * scale;
-      sum[c]! += w * shift;
-    }
+interface Linear {
+  weight: Float32Array;
+  bias: Float32Array;
+}
+
+function initialLinear(options: {
+  from: number;
+  to: number;
+  seed: number;
+  initial: Initialisation;
+  position: number;
+}): Linear {
+  const { from, to, seed, initial, position } = options;
+  const stream = random(seed, "head", from, to, ...(position > 0 ? [position] : []));
+  if (initial === "normal") {
+    return {
+      weight: Float32Array.from({ length: from * to }, () => 0.01 * stream.normal()),
+      bias: new Float32Array(to),
+    };
   }
-  return { weight: folded, bias: Float32Array.from(sum) };
+  const bound = 1 / Math.sqrt(from);
+  const uniform = (length: number) => Float32Array.from({ length }, () => bound * (2 * stream.uniform() - 1));
+  return { weight: uniform(from * to), bias: uniform(to) };
+}
+
+function identityNorm(channels: number): BatchNormWeights {
+  return {
+    gamma: new Float32Array(channels).fill(1),
+    beta: new Float32Array(channels),
+    mean: new Float32Array(channels),
+    variance: new Float32Array(channels).fill(1),
+  };
 }

@@ -1,34 +1,32 @@
 import * as tf from "@tensorflow/tfjs";
 
 import type { ChannelStatistics } from "./batch-norm.js";
-import { channelStatistics, normalise } from "./batch-norm.js";
-import type { BlockStep } from "./block.js";
 import type { HeadSpec } from "./head.js";
+import type { InputForm } from "./input.js";
+import { headInput } from "./input.js";
+import { keepTransposed } from "./matrix-product.js";
 
 /** [rows, width] a layer. */
 export type LayerFeatures = Record<string, tf.Tensor2D>;
 
 /** What a head reads of a batch in training. */
 export interface TrainingInput {
-  /** [seeds, batch, width + 1] */
+  /** With a last column of ones: [seeds, batch, width + 1] */
   input: tf.Tensor3D;
-  transposedProduct: BlockStep["transposedProduct"];
   /** Of the batch, where the input is normalised by them. */
   statistics?: ChannelStatistics;
 }
 
-/** What each head reads in training, made once for all its trials. */
+/** What each head reads in training, made once for all heads that read the same. */
 export function trainingInputs(features: LayerFeatures, seeds: number): (head: HeadSpec) => TrainingInput {
   const made = new Map<string, TrainingInput>();
-  return ({ layer, kind, shape }) => {
-    const key = `${kind} ${layer}`;
+  return (head) => {
+    const key = inputKey(head);
     let entry = made.get(key);
     if (!entry) {
-      const [rows, width] = features[layer]!.shape;
-      const x = features[layer]!.reshape<tf.Tensor3D>([seeds, rows / seeds, width]);
-      const statistics = kind === "bn_fc" ? channelStatistics(x, shape[0]!) : undefined;
-      const input = withOnes(statistics ? normalise(x, statistics) : x);
-      entry = { input, transposedProduct: transposedProductOf(input), statistics };
+      const { input, statistics } = headInput({ ...formOf(head), x: joined(features, head, seeds) });
+      entry = { input: withOnes(input), statistics };
+      keepTransposed(entry.input);
       made.set(key, entry);
     }
     return entry;
@@ -36,23 +34,30 @@ export function trainingInputs(features: LayerFeatures, seeds: number): (head: H
 }
 
 /**
- * Native TensorFlow reads a transposed operand as fast as a plain one. WebAssembly's product is ten times slower with
- * one, so there the input is transposed first, once for all trials.
+ * What a head reads in evaluation, of rows that all seeds see: [1, rows, width + 1], or [seeds, rows, width + 1] where
+ * each seed has running statistics of its own.
  */
-function transposedProductOf(input: tf.Tensor3D): BlockStep["transposedProduct"] {
-  if (tf.getBackend() === "tensorflow") return (error) => tf.matMul<tf.Tensor3D>(input, error, true);
-  const transposed = tf.transpose(input, [0, 2, 1]);
-  return (error) => tf.matMul<tf.Tensor3D>(transposed, error);
+export function evaluationInput(features: LayerFeatures, head: HeadSpec, running?: ChannelStatistics): tf.Tensor3D {
+  return tf.tidy(() => withOnes(headInput({ ...formOf(head), x: joined(features, head, 1), running }).input));
+}
+
+function formOf({ input, shape }: HeadSpec): { form: InputForm; channels: number } {
+  return { form: input, channels: shape[0]! };
+}
+
+/** Heads with equal keys read the same. */
+function inputKey({ input, reads, shape }: HeadSpec): string {
+  return JSON.stringify([input === "batch_norm_plain" ? "batch_norm" : input, reads, shape]);
+}
+
+/** The layers side by side: [seeds, batch, sum of widths]. */
+function joined(features: LayerFeatures, { reads }: HeadSpec, seeds: number): tf.Tensor3D {
+  const layers = reads.map((name) => features[name]!);
+  const side = layers.length === 1 ? layers[0]! : tf.concat2d(layers, 1);
+  return side.reshape([seeds, side.shape[0] / seeds, side.shape[1]]);
 }
 
 /** With a last column of ones, for the bias. */
 export function withOnes(x: tf.Tensor3D): tf.Tensor3D {
   return tf.pad3d(x, [[0, 0], [0, 0], [0, 1]], 1); // prettier-ignore
-}
-
-/** Shape [labels, 1, classes]. */
-export function oneHotOf(labels: Int32Array, classes: number): tf.Tensor3D {
-  const data = new Float32Array(labels.length * classes);
-  labels.forEach((label, row) => (data[row * classes + label] = 1));
-  return tf.tensor3d(data, [labels.length, 1, classes]);
 }

@@ -40,8 +40,8 @@ export async function decodeImage({ source, exif = false, flatten }: DecodeOptio
     if (bytes.length === 0) throw new UnreadableImage("an empty file (0 bytes)");
     if (isBitmap(bytes)) return checkSize(readBitmap(bytes));
     if (isNetpbm(bytes)) return checkSize(readNetpbm(bytes));
-    // Nearly every file of a data set takes this way; it needs no look at the header by sharp.
-    if (jpegComponents(bytes) === 3) return await toRgb(open(bytes, exif), flatten);
+    // Nearly every file of a data set takes this way: no look at the header by sharp, no conversion of what is sRGB.
+    if (jpegComponents(bytes) === 3) return spread(await rawPixels(open(bytes, exif)));
     return await decodeByKind(bytes, exif, flatten);
   });
 }

@@ -3,11 +3,14 @@ import * as tf from "@tensorflow/tfjs";
 import type { ExtractionPlan } from "../features/extraction-plan.js";
 import type { FeatureLayer } from "../features/source.js";
 import { createHeadBank } from "../heads/bank.js";
+import type { HeadSpec } from "../heads/head.js";
 import { initialWeights } from "../heads/head.js";
 import { bytes, duration } from "../progress.js";
 import { random } from "../random.js";
+import type { SearchTrial } from "../search/space.js";
 import type { LinearProtocol } from "./linear.js";
-import { headsOf, trialsOf } from "./linear.js";
+import { linearTrials } from "./linear.js";
+import { headsOf } from "./linear-heads.js";
 
 /** What an evaluation would be, before it is done. */
 export interface LinearPlan {
@@ -40,10 +43,16 @@ export async function planLinear(options: {
   trainingImages: number;
 }): Promise<LinearPlan> {
   const { extraction, settings, classes, trainingImages } = options;
-  const heads = headsOf(extraction.layers, settings.heads);
-  const trials = trialsOf(settings);
-  const steps = settings.epochs * Math.ceil(trainingImages / settings.batchSize);
-  const secondsPerStep = await measureStep({ layers: extraction.layers, settings, classes });
+  const heads = headsOf({ layers: extraction.layers, heads: settings.heads, classes });
+  const trials = linearTrials(settings);
+  const batchSizes = new Set(trials.map(({ batchSize = trainingImages }) => batchSize));
+  const steps = [...batchSizes].map((batchSize) => settings.epochs * Math.ceil(trainingImages / batchSize));
+  let train = 0;
+  for (const [i, batchSize] of [...batchSizes].entries()) {
+    const own = trials.filter((trial) => (trial.batchSize ?? trainingImages) === batchSize);
+    train +=
+      steps[i]! * (await measureStep({ heads, trials: own, batchSize, settings, classes, layers: extraction.layers }));
+  }
   return {
     images: extraction.splits.reduce((sum, { images }) => sum + images, 0),
     toExtract: extraction.images,
@@ -52,43 +61,46 @@ export async function planLinear(options: {
     heads: heads.length,
     trials: trials.length,
     seeds: settings.seeds.length,
-    steps,
+    steps: steps.reduce((sum, count) => sum + count, 0),
     seconds: {
       extract: extraction.images === 0 ? 0 : extraction.images / extraction.imagesPerSecond!,
-      train: steps * secondsPerStep,
+      train,
     },
   };
 }
 
 async function measureStep(options: {
-  layers: FeatureLayer[];
+  heads: HeadSpec[];
+  trials: SearchTrial[];
+  batchSize: number;
   settings: LinearProtocol;
+  layers: FeatureLayer[];
   classes: number;
 }): Promise<number> {
-  const { layers, settings, classes } = options;
+  const { heads, trials, batchSize, settings, layers, classes } = options;
   const bank = createHeadBank({
-    heads: headsOf(layers, settings.heads),
-    trials: trialsOf(settings),
+    heads: heads.map((spec) => ({ spec, trials })),
     seeds: settings.seeds,
     classes,
-    sgd: settings.optimizer,
-    regularizeBias: true,
+    loss: { kind: "cross_entropy", labelSmoothing: settings.labelSmoothing ?? 0 },
+    regularised: { bias: true, norm: false },
     initial: (head, seed) => initialWeights(head, classes, seed),
   });
   const stream = random(0, "plan");
-  const batch = settings.batchSize * settings.seeds.length;
+  const rows = batchSize * settings.seeds.length;
   const made = layers.map(({ name, width }) => {
-    const data = Float32Array.from({ length: batch * width }, () => stream.uniform());
-    return [name, tf.tensor2d(data, [batch, width])] as const;
+    const data = Float32Array.from({ length: rows * width }, () => stream.uniform());
+    return [name, tf.tensor2d(data, [rows, width])] as const;
   });
   const features = Object.fromEntries(made);
-  const labels = Int32Array.from({ length: batch }, () => stream.integer(classes));
+  const targets = Int32Array.from({ length: rows }, () => stream.integer(classes));
+  const step = () => bank.step({ features, targets, moment: { epoch: 0, epochs: 1, step: 0, stepsPerEpoch: 1 } });
   try {
-    bank.step(features, labels, 1);
-    await bank.freezeDiverged();
+    step();
+    await bank.weights({ seed: 0, head: 0, trial: 0 });
     const started = Date.now();
-    for (let step = 0; step < measuredSteps; step++) bank.step(features, labels, 1);
-    await bank.freezeDiverged();
+    for (let i = 0; i < measuredSteps; i++) step();
+    await bank.weights({ seed: 0, head: 0, trial: 0 });
     return (Date.now() - started) / 1000 / measuredSteps;
   } finally {
     tf.dispose(features);

@@ -3,11 +3,15 @@ import { headParameters, headWidth } from "../heads/head.js";
 import { topKAccuracy } from "../metrics/top-k.js";
 import type { LayerResult, ResultRecord } from "../results/record.js";
 import { spread } from "../results/record.js";
-import type { Judgement } from "./judging.js";
+import { trialSettings } from "../search/setting.js";
+import type { Judgement } from "../training/judging.js";
+import { scoreOf } from "../training/judging.js";
+import { targetsOf } from "../training/passes.js";
 import type { LinearRun } from "./linear.js";
+import { withWidth } from "./linear-heads.js";
+import type { Outcome } from "./linear-sweep.js";
 import { describeMachine, describeSoftware } from "./provenance.js";
 import type { Choice } from "./selection.js";
-import { labelsOf } from "./training.js";
 
 /** The version changes whenever the same settings would give other numbers. */
 export const linearProtocol = { id: "linear", version: 1 };
@@ -19,32 +23,42 @@ export function layerResult(options: {
   choice: Choice;
   /** What the chosen trial said of the reported images, one a seed. */
   bySeed: Judgement[];
-  converged: boolean;
+  outcomes: Outcome[];
 }): LayerResult {
-  const { run, head, choice, bySeed, converged } = options;
-  const { trials, classes, settings } = run;
-  const accuracy = (k: number) => spread(bySeed.map(({ ranks }) => topKAccuracy(ranks, k)));
+  const { run, head, choice, bySeed, outcomes } = options;
+  const { trials, classes } = run;
+  const settings = trialSettings(trials);
+  const chosen = withWidth(head, trials[choice.trial]!.headWidth);
   return {
     layer: head.layer,
     shape: head.shape,
     width: headWidth(head),
-    head: head.kind,
-    parameters: headParameters(head, classes.length),
-    chosen: { ...trials[choice.trial]! },
-    metrics: { top1: accuracy(1), ...(classes.length > 5 ? { top5: accuracy(5) } : {}) },
+    head: head.name,
+    parameters: headParameters(chosen, classes.length),
+    chosen: { ...settings[choice.trial]! },
+    metrics: metricsOf(run, bySeed),
     selection: choice.selection[choice.trial] ?? null,
-    trials: trials.map((trial, t) => ({
-      setting: { ...trial },
+    trials: trials.map((_, t) => ({
+      setting: { ...settings[t]! },
       selection: choice.selection[t]!,
-      diverged: choice.diverged[t]!,
-      epochsRun: settings.epochs,
+      diverged: outcomes[t]!.diverged,
+      epochsRun: outcomes[t]!.epochsRun,
     })),
-    converged,
-    notes: notesOn(run, choice),
+    converged: outcomes[choice.trial]!.settled,
+    notes: notesOn(run, choice, outcomes),
   };
 }
 
-function notesOn({ trials }: LinearRun, { trial, selection, diverged }: Choice): string[] {
+function metricsOf({ classes, plan }: LinearRun, bySeed: Judgement[]): LayerResult["metrics"] {
+  const ranks = bySeed.flatMap((judgement) => (judgement.kind === "single" ? [judgement.ranks] : []));
+  if (ranks.length === 0) {
+    return { meanAp: spread(bySeed.map((judgement) => scoreOf(judgement, plan.report, classes.length).metric)) };
+  }
+  const accuracy = (k: number) => spread(ranks.map((ofSeed) => topKAccuracy(ofSeed, k)));
+  return { top1: accuracy(1), ...(classes.length > 5 ? { top5: accuracy(5) } : {}) };
+}
+
+function notesOn({ trials }: LinearRun, { trial, selection }: Choice, outcomes: Outcome[]): string[] {
   const rates = trials.map(({ lr }) => lr);
   const { lr } = trials[trial]!;
   // Where another rate does as well, the edge of the grid says nothing.
@@ -56,7 +70,7 @@ function notesOn({ trials }: LinearRun, { trial, selection, diverged }: Choice):
     if (lr === Math.max(...rates)) notes.push("The largest learning rate tried was the best: try larger ones.");
     if (lr === Math.min(...rates)) notes.push("The smallest learning rate tried was the best: try smaller ones.");
   }
-  const lost = diverged.filter((is) => is).length;
+  const lost = outcomes.filter(({ diverged }) => diverged).length;
   if (lost > 0) notes.push(`${lost} of ${trials.length} settings diverged.`);
   return notes;
 }
@@ -90,7 +104,7 @@ export function linearRecord(options: {
       majorityRate: majorityRate(run),
     },
     seeds: settings.seeds,
-    selection: { ...plan.selection, metric: "top1" },
+    selection: { ...plan.selection, metric: run.loss.kind === "binary_cross_entropy" ? "meanAp" : "top1" },
     results,
     badImages: { skipped: features.skipped.length, list: features.skipped },
     timings: {
@@ -106,9 +120,11 @@ export function linearRecord(options: {
   };
 }
 
-/** Share of the most frequent class among the reported images. */
-function majorityRate({ plan, classes }: LinearRun): number {
-  const labels = labelsOf(plan.report.source, plan.report.rows);
+/** Share of the most frequent class among the reported images; of data with several labels nothing. */
+function majorityRate({ plan, classes }: LinearRun): number | undefined {
+  const { source, rows } = plan.report;
+  if (source.targets.kind === "multi") return undefined;
+  const labels = targetsOf(source, rows);
   const counts = new Int32Array(classes.length);
   for (const label of labels) counts[label]!++;
   return Math.max(...counts) / labels.length;

@@ -1,50 +1,76 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 
-import * as tf from "@tensorflow/tfjs";
-
 import { ensureBackend } from "../backend/backend.js";
-import { expected, UserError } from "../errors.js";
+import { expected } from "../errors.js";
 import type { FeatureSet } from "../features/feature-set.js";
 import type { FeatureLayer } from "../features/source.js";
 import { digestOf } from "../files.js";
-import type { HeadBank } from "../heads/bank.js";
-import { createHeadBank } from "../heads/bank.js";
-import type { Trial } from "../heads/block.js";
-import type { HeadKind, HeadSpec } from "../heads/head.js";
-import { initialWeights } from "../heads/head.js";
+import type { Regularised } from "../heads/block.js";
+import type { HeadSpec } from "../heads/head.js";
+import type { Loss } from "../heads/loss.js";
+import type { Optimizer } from "../optim/optimizer.js";
 import type { Schedule } from "../optim/schedule.js";
 import { checkSchedule } from "../optim/schedule.js";
 import type { Progress } from "../progress.js";
-import { silent } from "../progress.js";
 import { exportHead } from "../results/export-head.js";
 import type { ResultRecord } from "../results/record.js";
 import type { ResultWriter } from "../results/writer.js";
 import { resultWriter } from "../results/writer.js";
-import { judge } from "./judging.js";
+import type { Numbers } from "../search/range.js";
+import type { SearchTrial } from "../search/space.js";
+import { trialsOf } from "../search/space.js";
+import type { TrainingParts } from "../training/job.js";
+import type { Judgement } from "../training/judging.js";
+import { targetsOf } from "../training/passes.js";
+import type { HeadRequest } from "./linear-heads.js";
+import { headsOf } from "./linear-heads.js";
 import { layerResult, linearProtocol, linearRecord } from "./linear-record.js";
-import { choose, everyTrial } from "./selection.js";
+import type { Sweep } from "./linear-sweep.js";
+import { sweep } from "./linear-sweep.js";
+import { choose } from "./selection.js";
+import type { SplitPlan } from "./splits.js";
 import { planSplits } from "./splits.js";
-import type { Part, SplitPlan } from "./splits.js";
-import type { TrainingPosition } from "./training.js";
-import { labelsOf, trainBank } from "./training.js";
-import { resumeTraining, saveTraining } from "./training-state.js";
-import type { SavedTraining } from "./training-state.js";
 
 /**
- * VISSL's linear evaluation: heads on layers of a frozen backbone, trained by SGD on stored features; here with a sweep
- * of learning rate × weight decay, all of it in one bank, and over seeds.
+ * VISSL's linear evaluation: heads on layers of a frozen backbone, with a sweep of their settings, all of it in as few
+ * passes over the features as can be, and over seeds.
  *
- * Source: VISSL, benchmark/linear_image_classification (protocols.md 1.1 to 1.4). Differences: features are stored, so
- * every epoch sees the same view of an image; settings are chosen on images that are not reported.
+ * Source: VISSL, benchmark/linear_image_classification (protocols.md 1.1 to 1.4). Differences: settings are chosen on
+ * images that are not reported; stored features are of one view of an image.
  */
 export interface LinearProtocol {
-  heads: HeadKind[];
-  optimizer: { lr: number[]; weightDecay: number[]; momentum: number; nesterov: boolean };
-  schedule: Schedule;
+  /** As {@link readHead} reads them, or in full. */
+  heads: (string | HeadRequest)[];
+  /** What is swept beside schedule, batch size and head width; each is a list, or a range. */
+  optimizer: {
+    /** Default: sgd. */
+    kind?: (Optimizer["kind"] | Optimizer)[];
+    lr: Numbers;
+    weightDecay: Numbers;
+    /** Of SGD and LARS. */
+    momentum?: Numbers | number;
+    nesterov?: boolean;
+    /** Whether biases are decayed. Default: true, as in VISSL's benchmark. */
+    regularizeBias?: boolean;
+    /** Whether batch norm is decayed. Default: false. */
+    regularizeNorm?: boolean;
+    /** Images a step that the learning rates are meant for; others scale them in proportion. Default: any. */
+    lrBatch?: number;
+  };
+  schedule: Schedule | Schedule[];
   epochs: number;
-  /** Images a step. */
-  batchSize: number;
+  /** Images a step; several are swept. */
+  batchSize: Numbers | number;
+  /** Of the hidden layers of heads that have some, in place of their own; several are swept. */
+  headWidth?: Numbers;
+  /** Default: grid. */
+  search?: SearchMethod;
+  /** Settings that are drawn at random; needed by `random`, possible with `halving`. */
+  trials?: number;
+  searchSeed?: number;
+  /** In [0, 1). Default: 0. */
+  labelSmoothing?: number;
   /** Each is a run of its own: initial weights and order of images. */
   seeds: number[];
   valFraction: number;
@@ -54,10 +80,17 @@ export interface LinearProtocol {
   reportOn?: "test" | "val";
 }
 
+/**
+ * - `grid`: every combination, each for all epochs
+ * - `random`: so many draws
+ * - `halving`: the grid (or draws), all of it briefly, the better part longer, few for all epochs
+ */
+export type SearchMethod = "grid" | "random" | "halving";
+
 /** VISSL's settings on ImageNet-1k, with a sweep, for no one learning rate suits all data. */
 export const linearDefaults: LinearProtocol = {
   heads: ["fc", "bn_fc"],
-  optimizer: { lr: [0.003, 0.01, 0.03, 0.1, 0.3], weightDecay: [0, 5e-4], momentum: 0.9, nesterov: true },
+  optimizer: { lr: [0.003, 0.01, 0.03, 0.1, 0.3], weightDecay: [0, 5e-4], momentum: [0.9], nesterov: true },
   schedule: { kind: "multistep", milestones: [8, 16, 24], gamma: 0.1 },
   epochs: 28,
   batchSize: 256,
@@ -69,66 +102,19 @@ export const linearDefaults: LinearProtocol = {
 
 export interface EvalLinearOptions extends Partial<LinearProtocol> {
   features: FeatureSet;
+  /** Names of the features' layers, and such joined by `+`. Default: each layer by itself. */
+  layers?: string[];
   /** Folder of the results; nothing is written where undefined. */
   out?: string;
   /** Further settings that the record should tell (where the features came from). */
   settings?: Record<string, unknown>;
+  /** Processes that train side by side. Default: as many as pay, for features that are stored. */
+  processes?: number;
+  /** Epochs between two savings of the training. Default: whenever twenty seconds have passed. */
+  checkpointEvery?: number;
   progress?: Progress;
   /** Stops after the step under way; what is trained is kept in `out` and taken up by the next call. */
   signal?: AbortSignal;
-}
-
-/** Seconds between two savings of the training. */
-const savingInterval = 20;
-
-/** Training images on which the loss is told after each epoch. */
-const lossSample = 1024;
-
-/**
- * Trains heads on every layer of the features and tells how well each separates the classes.
- *
- * @returns the record, which is also written to `out` with table, figure, predictions and the chosen heads.
- * @throws UserError where the data has several labels an image or fewer than two classes, a part would be empty, every
- * setting of a head diverges, or `out` holds another configuration.
- */
-export async function evalLinear(options: EvalLinearOptions): Promise<ResultRecord> {
-  const { features, out } = options;
-  const startedAt = new Date();
-  const settings = settingsOf(options);
-  checkSchedule(settings.schedule);
-  checkData(features);
-  await ensureBackend();
-  const trials = trialsOf(settings);
-  const plan = planSplits({ ...settings, splits: features.splits, choice: trials.length > 1 });
-  const layers = plan.train.source.layers;
-  const resolved = { ...options.settings, ...settings, layers: layers.map(({ name }) => name) };
-  const run: LinearRun = {
-    ...options,
-    settings,
-    resolved,
-    plan,
-    layers: resolved.layers,
-    heads: headsOf(layers, settings.heads),
-    trials,
-    classes: features.classes,
-    stateFile: out === undefined ? undefined : path.join(out, "training.safetensors"),
-    key: digestOf({ protocol: linearProtocol, settings: resolved, origin: plan.train.source.origin }),
-  };
-  const bank = createBank(run);
-  try {
-    const saved = run.stateFile === undefined ? undefined : await resumeTraining({ ...run, file: run.stateFile, bank });
-    if (out !== undefined) run.writer = await resultWriter({ out, settings: resolved, epochs: saved?.position.epoch });
-    const started = Date.now();
-    const settled = await train(run, bank, saved);
-    const trainSeconds = (Date.now() - started) / 1000;
-    const record = linearRecord({ run, startedAt, trainSeconds, results: await judgeHeads(run, bank, settled) });
-    await run.writer?.finish(record);
-    if (run.stateFile) await fs.rm(run.stateFile, { force: true });
-    return record;
-  } finally {
-    run.writer?.close();
-    bank.dispose();
-  }
 }
 
 /** What all parts of one evaluation know. */
@@ -138,155 +124,173 @@ export interface LinearRun {
   /** The settings as the record tells them. */
   resolved: Record<string, unknown>;
   plan: SplitPlan;
-  layers: string[];
   heads: HeadSpec[];
-  trials: Trial[];
+  /** What every head is tried with. */
+  trials: SearchTrial[];
   /** Class names. */
   classes: string[];
+  loss: Loss;
+  regularised: Regularised;
   writer?: ResultWriter;
-  stateFile?: string;
+  /** Where the training is kept. */
+  folder?: string;
   /** Digest of all that the training depends on. */
   key: string;
+  processes?: number;
+  checkpointEvery?: number;
   progress?: Progress;
   signal?: AbortSignal;
 }
 
-function createBank({ heads, trials, classes, settings }: LinearRun): HeadBank {
-  return createHeadBank({
-    heads,
-    trials,
-    seeds: settings.seeds,
-    classes: classes.length,
-    sgd: settings.optimizer,
-    regularizeBias: true,
-    initial: (head, seed) => initialWeights(head, classes.length, seed),
-  });
-}
-
-/** Losses on the sample after the last epoch and after the one before, `[seed][head][trial]`. */
-interface LossMemory {
-  before: number[][][];
-  last: number[][][];
-}
-
 /**
- * Trains from the beginning or from where an earlier run stopped.
+ * Trains heads on every layer of the features and tells how well each separates the classes.
  *
- * @returns whether a trial of a head has come to rest: its loss on the sample moved by less than a hundredth in the last
- * epoch, for every seed.
+ * @returns the record, which is also written to `out` with tables, figures, predictions and the chosen heads.
+ * @throws UserError where there are fewer than two classes, a part would be empty, every setting of a head diverges, or
+ * `out` holds another configuration.
  */
-async function train(
-  run: LinearRun,
-  bank: HeadBank,
-  saved?: SavedTraining,
-): Promise<(head: number, trial: number) => boolean> {
-  const { settings, plan, layers, heads, trials, writer, stateFile: file, key, progress = silent, signal } = run;
-  const sample: Part = { ...plan.train, rows: plan.train.rows.slice(0, lossSample) };
-  let losses = saved?.memory as LossMemory | undefined;
-  if (saved) {
-    const { epoch, step } = saved.position;
-    progress.note(`training goes on after epoch ${epoch} of ${settings.epochs}${step > 0 ? ` and ${step} steps` : ""}`);
+export async function evalLinear(options: EvalLinearOptions): Promise<ResultRecord> {
+  const { out } = options;
+  const startedAt = new Date();
+  const run = prepare(options);
+  await ensureBackend();
+  try {
+    if (out !== undefined) run.writer = await resultWriter({ out, settings: run.resolved });
+    const started = Date.now();
+    const found = await sweep(run);
+    try {
+      const trainSeconds = (Date.now() - started) / 1000;
+      const record = linearRecord({ run, startedAt, trainSeconds, results: await reportHeads(run, found) });
+      await run.writer?.finish(record);
+      if (run.folder) await fs.rm(run.folder, { recursive: true, force: true });
+      return record;
+    } finally {
+      await found.close();
+    }
+  } finally {
+    run.writer?.close();
   }
-  const afterEpoch = async (epoch: number) => {
-    for (const { seed, head, trial } of await bank.freezeDiverged()) {
-      const { layer, kind } = heads[head]!;
-      progress.note(
-        `diverged, and frozen: ${layer} ${kind}, ${JSON.stringify(trials[trial])}, seed ${settings.seeds[seed]}`,
-      );
-    }
-    const last = await lossesOf(bank, sample, layers);
-    losses = { before: losses?.last ?? last, last };
-    last.forEach((ofSeed, s) => {
-      heads.forEach(({ layer, kind }, h) =>
-        writer?.metrics({ epoch, seed: settings.seeds[s]!, layer, head: kind, loss: ofSeed[h] }),
-      );
-    });
-  };
-  let savedAt = Date.now();
-  const afterStep = async (position: TrainingPosition) => {
-    const due = signal?.aborted || position.epoch === settings.epochs || Date.now() - savedAt > savingInterval * 1000;
-    if (file !== undefined && due) {
-      await saveTraining({ file, key, bank, position, memory: losses });
-      savedAt = Date.now();
-    }
-    signal?.throwIfAborted();
-  };
-  await trainBank({
-    ...settings,
-    bank,
-    train: plan.train,
-    layers,
-    from: saved?.position,
-    afterEpoch,
-    afterStep,
-    progress,
-  });
-  const { before, last } = losses!;
-  return (h, t) => last.every((now, s) => Math.abs(now[h]![t]! - before[s]![h]![t]!) < 0.01 * before[s]![h]![t]!);
 }
 
-/** `[seed][head][trial]` */
-async function lossesOf(bank: HeadBank, { source, rows }: Part, layers: string[]): Promise<number[][][]> {
-  for await (const batch of source.pass({ rows, batchSize: rows.length, layers })) {
-    const losses = await bank.losses(batch.features, labelsOf(source, batch.rows));
-    tf.dispose(batch.features);
-    return losses;
+function prepare(options: EvalLinearOptions): LinearRun {
+  const { features, out } = options;
+  const settings = settingsOf(options);
+  const schedules = [settings.schedule].flat();
+  for (const schedule of schedules) checkSchedule(schedule, settings.epochs);
+  const { classes } = features;
+  const source = features.splits.train ?? features.splits.all;
+  if (source?.targets.kind !== "multi" && classes.length < 2) {
+    throw expected("at least two classes", "a linear evaluation", classes);
   }
-  throw new Error("the sample of training images is empty");
+  const trials = linearTrials(settings);
+  const plan = planSplits({ ...settings, splits: features.splits, choice: trials.length > 1 });
+  const layers = evaluatedLayers(plan.train.source.layers, options.layers);
+  const resolved = { ...options.settings, ...settings, layers: layers.map(({ name }) => name) };
+  const { regularizeBias = true, regularizeNorm = false } = settings.optimizer;
+  const multi = plan.train.source.targets.kind === "multi";
+  return {
+    ...options,
+    settings,
+    resolved,
+    plan,
+    heads: headsOf({ layers, heads: settings.heads, classes: classes.length }),
+    trials,
+    classes,
+    loss: multi
+      ? { kind: "binary_cross_entropy" }
+      : { kind: "cross_entropy", labelSmoothing: settings.labelSmoothing ?? 0 },
+    regularised: { bias: regularizeBias, norm: regularizeNorm },
+    folder: out === undefined ? undefined : path.join(out, "training"),
+    key: digestOf({ protocol: linearProtocol, settings: resolved, origin: plan.train.source.origin }),
+  };
+}
+
+/** What every head is tried with. */
+export function linearTrials(settings: LinearProtocol): SearchTrial[] {
+  const { optimizer, search = "grid", trials: count, searchSeed = 0, batchSize, schedule, headWidth } = settings;
+  const { kind = ["sgd"], lr, weightDecay, momentum, nesterov } = optimizer;
+  const listed = (numbers: Numbers | number): Numbers => (typeof numbers === "number" ? [numbers] : numbers);
+  const space = {
+    optimizer: kind,
+    lr,
+    weightDecay,
+    momentum: momentum === undefined ? undefined : listed(momentum),
+    nesterov,
+    schedule: [schedule].flat(),
+    batchSize: listed(batchSize),
+    headWidth,
+  };
+  const drawn = search === "random" || (search === "halving" && count !== undefined);
+  return trialsOf({ space, search: drawn ? "random" : "grid", count, seed: searchSeed }).trials;
+}
+
+/** Layers by themselves, and joined ones. */
+function evaluatedLayers(layers: FeatureLayer[], names = layers.map(({ name }) => name)): FeatureLayer[] {
+  const known = layers.map(({ name }) => name);
+  return names.map((name) => {
+    const own = layers.find((layer) => layer.name === name);
+    if (own) return own;
+    const joined = name.split("+").map((piece) => {
+      const layer = layers.find((one) => one.name === piece);
+      if (!layer) throw expected(`one of ${known.join(", ")}`, "the layers", piece);
+      return layer;
+    });
+    const width = joined.reduce((sum, layer) => sum + layer.width, 0);
+    return { name, shape: [width], width };
+  });
+}
+
+export function partsOf({ plan }: Pick<LinearRun, "plan">): TrainingParts {
+  const { train, select, report } = plan;
+  return { train, select, report };
 }
 
 /** Chooses a trial for each head, and tells what the chosen ones say of the images that are reported. */
-async function judgeHeads(
-  run: LinearRun,
-  bank: HeadBank,
-  settled: (head: number, trial: number) => boolean,
-): Promise<ResultRecord["results"]> {
-  const { plan, heads, settings, writer, layers } = run;
-  const classes = run.classes.length;
-  const scores = plan.select && (await everyTrial({ bank, part: plan.select, layers, classes }));
-  const choices = heads.map((_, h) => choose({ bank, h, scores }));
-  const wanted = choices.map(({ trial }) => [trial]);
-  const judged = await judge({ bank, part: plan.report, layers, classes, wanted });
-  const { source, rows } = plan.report;
-  const images = { ids: Array.from(rows, (row) => source.ids[row]!), targets: labelsOf(source, rows) };
+async function reportHeads(run: LinearRun, found: Sweep): Promise<ResultRecord["results"]> {
+  const { heads, writer, trials } = run;
+  const choices = heads.map((head, h) => choose({ head, trials, outcomes: found.outcomes[h]! }));
+  const judged = await found.judge(choices.map(({ trial }) => trial));
   const results: ResultRecord["results"] = [];
   for (const [h, head] of heads.entries()) {
     const choice = choices[h]!;
-    const bySeed = judged.map((ofSeed) => ofSeed[h]![0]!);
-    results.push(layerResult({ run, head, choice, bySeed, converged: settled(h, choice.trial) }));
+    const bySeed = judged[h]!;
+    results.push(layerResult({ run, head, choice, bySeed, outcomes: found.outcomes[h]! }));
     if (!writer) continue;
-    const name = { layer: head.layer, head: head.kind };
-    const seeds = bySeed.map((judgement, s) => ({ seed: settings.seeds[s]!, ...images, ...judgement }));
-    await writer.predictions({ ...name, classes: run.classes, seeds });
-    const weights = await bank.weights({ seed: 0, head: h, trial: choice.trial });
-    const dir = writer.headFolder(name);
-    await exportHead({ dir, layer: head.layer, shape: head.shape, head: weights, classes: run.classes });
+    const place = { layer: head.layer, head: head.name };
+    await writePredictions(run, writer, place, bySeed);
+    const weights = await found.weights({ seed: 0, head: h, trial: choice.trial });
+    const activation = run.loss.kind === "binary_cross_entropy" ? "sigmoid" : "softmax";
+    const dir = writer.headFolder(place);
+    await exportHead({ dir, head: found.specOf(h, choice.trial), weights, classes: run.classes, activation });
   }
   return results;
 }
 
-const settingNames = [...Object.keys(linearDefaults), "selectOn", "reportOn"] as (keyof LinearProtocol)[];
+async function writePredictions(
+  { plan, classes, settings }: LinearRun,
+  writer: ResultWriter,
+  place: { layer: string; head: string },
+  bySeed: Judgement[],
+): Promise<void> {
+  const { source, rows } = plan.report;
+  const images = { ids: Array.from(rows, (row) => source.ids[row]!), targets: targetsOf(source, rows) };
+  const of = <K extends Judgement["kind"]>(kind: K) =>
+    bySeed.flatMap((judgement, s) =>
+      judgement.kind === kind
+        ? [{ ...images, ...(judgement as Extract<Judgement, { kind: K }>), seed: settings.seeds[s]! }]
+        : [],
+    );
+  const [single, multi] = [of("single"), of("multi")];
+  if (single.length > 0) await writer.predictions({ ...place, classes, seeds: single });
+  else await writer.scores({ ...place, classes, seeds: multi });
+}
+
+const settingNames = [
+  ...Object.keys(linearDefaults),
+  ...["headWidth", "search", "trials", "searchSeed", "labelSmoothing", "selectOn", "reportOn"],
+] as (keyof LinearProtocol)[];
 
 function settingsOf(options: EvalLinearOptions): LinearProtocol {
   const given = settingNames.map((name) => [name, options[name]] as const).filter(([, value]) => value !== undefined);
   return { ...linearDefaults, ...(Object.fromEntries(given) as Partial<LinearProtocol>) };
-}
-
-export function trialsOf({ optimizer }: LinearProtocol): Trial[] {
-  return optimizer.lr.flatMap((lr) => optimizer.weightDecay.map((weightDecay) => ({ lr, weightDecay })));
-}
-
-export function headsOf(layers: FeatureLayer[], kinds: HeadKind[]): HeadSpec[] {
-  return layers.flatMap(({ name, shape }) => kinds.map((kind) => ({ layer: name, shape, kind })));
-}
-
-function checkData({ splits, classes }: FeatureSet): void {
-  if (classes.length < 2) throw expected("at least two classes", "a linear evaluation", classes);
-  for (const [name, source] of Object.entries(splits)) {
-    if (source.targets.kind === "multi") {
-      throw new UserError(`Expected one label an image in ${name} for eval-linear but received several`, {
-        hint: "Softmax heads take one label an image.",
-      });
-    }
-  }
 }

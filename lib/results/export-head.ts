@@ -6,7 +6,8 @@ import { z } from "zod";
 
 import { expected, UserError } from "../errors.js";
 import { asReadError, readJson, sha256, writeFileAtomic, writeJson } from "../files.js";
-import { foldedHead, type HeadWeights } from "../heads/head.js";
+import { denseLayers, type DenseLayer } from "../heads/evaluated.js";
+import { type HeadSpec, type HeadWeights, headWidth, headWidths } from "../heads/head.js";
 import { checked } from "./schema.js";
 
 const descriptionSchema = z.strictObject({
@@ -17,8 +18,14 @@ const descriptionSchema = z.strictObject({
   /** Of one image: [C, H, W] or [C]. */
   shape: z.array(z.number().int().positive()).min(1),
   width: z.number().int().positive(),
+  /** Whether the features have to be divided by their length first. */
+  l2: z.boolean().optional(),
+  /** Widths of the layers before the last; none of a linear head. */
+  hidden: z.array(z.strictObject({ width: z.number().int().positive(), relu: z.boolean() })).optional(),
   /** Name of each logit. */
   classes: z.array(z.string()).min(1),
+  /** What makes probabilities of the logits. Default: softmax. */
+  activation: z.enum(["softmax", "sigmoid"]).optional(),
   /** For people: what goes in and what comes out. */
   input: z.string(),
   output: z.string(),
@@ -32,43 +39,57 @@ export type HeadDescription = z.infer<typeof descriptionSchema>;
 export interface ExportHeadOptions {
   /** `model.json`, `weights.bin` and `head.json` are written here. */
   dir: string;
-  layer: string;
-  /** [C, H, W] or [C]. */
-  shape: number[];
-  head: HeadWeights;
+  head: HeadSpec;
+  weights: HeadWeights;
   /** Class names, one a logit. */
   classes: string[];
+  /** What makes probabilities of the logits: softmax, or sigmoid where an image may have several labels. */
+  activation: "softmax" | "sigmoid";
 }
 
 /**
- * Saves a head as a tfjs LayersModel: one dense layer from features [batch, width], flattened channel-major, to logits
- * [batch, classes]. `tf.loadLayersModel` opens it in Node and in a browser; a batch norm is folded into the weights.
+ * Saves a head as a tfjs LayersModel: dense layers from features [batch, width], flattened channel-major, to logits
+ * [batch, classes]. `tf.loadLayersModel` opens it in Node and in a browser; batch norms are folded into the weights.
  *
  * @throws UserError where shapes do not agree, or the folder cannot be written.
  */
-export async function exportHead({ dir, layer, shape, head, classes }: ExportHeadOptions): Promise<void> {
-  requireShapes({ shape, head, classes });
-  const width = shape.reduce((product, size) => product * size, 1);
-  const { weight, bias } = foldedHead(head);
-  const bytes = new Uint8Array(4 * (weight.length + bias.length));
-  const view = new DataView(bytes.buffer);
-  weight.forEach((value, i) => view.setFloat32(4 * i, value, true));
-  bias.forEach((value, i) => view.setFloat32(4 * (weight.length + i), value, true));
+export async function exportHead({ dir, head, weights, classes, activation }: ExportHeadOptions): Promise<void> {
+  const { layer, reads, shape } = head;
+  const layers = denseLayers(weights, head.hidden);
+  requireShapes({ head, layers, classes });
+  const bytes = bytesOf(layers.flatMap(({ weight, bias }) => [weight, bias]));
+  const hidden = layers.slice(0, -1).map(({ bias, relu }) => ({ width: bias.length, relu }));
+  const width = headWidth(head);
+  const form =
+    shape.length > 1 ? `pooled to [${shape.join(", ")}] (channels first) and flattened in that order` : "as pooled";
   const description: HeadDescription = {
     format: 1,
     layer,
+    ...(reads.length > 1 && { layers: reads }),
     shape,
     width,
+    ...(head.input === "l2" && { l2: true }),
+    ...(hidden.length > 0 && { hidden }),
     classes,
+    ...(activation !== "softmax" && { activation }),
     input:
-      `float32 [batch, ${width}]: the features of ${layer}, ` +
-      (shape.length > 1 ? `pooled to [${shape.join(", ")}] (channels first) and flattened in that order` : "as pooled"),
-    output: "float32 [batch, classes]: logits; softmax makes probabilities of them",
+      `float32 [batch, ${width}]: the features of ${layer}, ${form}` +
+      (head.input === "l2" ? ", then divided by their length" : ""),
+    output: `float32 [batch, classes]: logits; ${activation} makes probabilities of them`,
     weights: sha256(bytes),
   };
   await writeFileAtomic(path.join(dir, "weights.bin"), bytes);
-  await writeJson(path.join(dir, "model.json"), modelJson(width, classes.length));
+  await writeJson(path.join(dir, "model.json"), modelJson(description));
   await writeJson(path.join(dir, "head.json"), description);
+}
+
+/** Little-endian float32, one array behind the other. */
+function bytesOf(arrays: Float32Array[]): Uint8Array {
+  const bytes = new Uint8Array(4 * arrays.reduce((sum, { length }) => sum + length, 0));
+  const view = new DataView(bytes.buffer);
+  let at = 0;
+  for (const array of arrays) for (const value of array) view.setFloat32(4 * at++, value, true);
+  return bytes;
 }
 
 /**
@@ -93,7 +114,7 @@ export async function loadHead({ dir }: { dir: string }): Promise<{
     });
   }
   // Written by us a moment or a year ago, but always the same for the same sizes: no need to trust the file.
-  const { modelTopology, weightsManifest } = modelJson(description.width, description.classes.length);
+  const { modelTopology, weightsManifest } = modelJson(description);
   const model = await tf.loadLayersModel(
     tf.io.fromMemory({
       modelTopology,
@@ -104,50 +125,60 @@ export async function loadHead({ dir }: { dir: string }): Promise<{
   return { model, description };
 }
 
-function requireShapes({ shape, head, classes }: Pick<ExportHeadOptions, "shape" | "head" | "classes">): void {
-  const width = shape.reduce((product, size) => product * size, 1);
-  const lengths: [string, ArrayLike<number>, number][] = [
-    ["weight [width, classes]", head.weight, width * classes.length],
-    ["bias [classes]", head.bias, classes.length],
-    ...Object.entries(head.batchNorm ?? {}).map(([name, values]): [string, ArrayLike<number>, number] => [
-      `${name} [channels]`,
-      values as Float32Array,
-      shape[0]!,
-    ]),
-  ];
-  for (const [name, values, length] of lengths) {
-    if (values.length !== length) throw expected(`${length} numbers`, `${name} of an exported head`, values.length);
-  }
+function requireShapes(options: { head: HeadSpec; layers: DenseLayer[]; classes: string[] }): void {
+  const { head, layers, classes } = options;
+  const widths = headWidths(head, classes.length);
+  layers.forEach(({ weight, bias }, i) => {
+    const lengths: [string, ArrayLike<number>, number][] = [
+      ["weight", weight, widths[i]! * widths[i + 1]!],
+      ["bias", bias, widths[i + 1]!],
+    ];
+    for (const [name, values, length] of lengths) {
+      if (values.length !== length)
+        throw expected(`${length} numbers`, `${name} ${i} of an exported head`, values.length);
+    }
+  });
 }
 
 /** tfjs's own format of a model of layers. */
-function modelJson(width: number, classes: number) {
-  const dense = {
-    name: "logits",
-    trainable: true,
-    batch_input_shape: [null, width],
-    dtype: "float32",
-    units: classes,
-    activation: "linear",
-    use_bias: true,
-  };
+function modelJson({ width, hidden = [], classes }: Pick<HeadDescription, "width" | "hidden" | "classes">) {
+  const layers = [...hidden, { width: classes.length, relu: false }].map(({ width: units, relu }, i, all) => ({
+    name: i === all.length - 1 ? "logits" : `hidden${i}`,
+    from: i === 0 ? width : all[i - 1]!.width,
+    units,
+    activation: relu ? "relu" : "linear",
+  }));
   return {
     format: "layers-model",
     generatedBy: "frozen-eval",
     convertedBy: null,
     modelTopology: {
       class_name: "Sequential",
-      config: { name: "head", layers: [{ class_name: "Dense", config: dense }] },
+      config: {
+        name: "head",
+        layers: layers.map(({ name, from, units, activation }, i) => ({
+          class_name: "Dense",
+          config: {
+            name,
+            trainable: true,
+            ...(i === 0 && { batch_input_shape: [null, from] }),
+            dtype: "float32",
+            units,
+            activation,
+            use_bias: true,
+          },
+        })),
+      },
       keras_version: "tfjs-layers 4.22.0",
       backend: "tensor_flow.js",
     },
     weightsManifest: [
       {
         paths: ["weights.bin"],
-        weights: [
-          { name: "logits/kernel", shape: [width, classes], dtype: "float32" as const },
-          { name: "logits/bias", shape: [classes], dtype: "float32" as const },
-        ],
+        weights: layers.flatMap(({ name, from, units }) => [
+          { name: `${name}/kernel`, shape: [from, units], dtype: "float32" as const },
+          { name: `${name}/bias`, shape: [units], dtype: "float32" as const },
+        ]),
       },
     ],
   };

@@ -1,7 +1,6 @@
-import path from "node:path";
-
 import type { TopLevelSpec } from "vega-lite" with { "resolution-mode": "import" };
 
+import { colours, draw, type Figure, figureConfig, ink, quiet, shapes } from "./draw.js";
 import { depthLayout } from "./figure-layout.js";
 import type { ResultRecord } from "./record.js";
 import {
@@ -11,52 +10,25 @@ import {
   headsOf,
   headTitle,
   layersOf,
+  mainMetric,
+  mainValue,
+  metricTitle,
   percent,
   seedsText,
   splitsText,
   titleOf,
 } from "./wording.js";
 
-/** A figure as a text for the web and as an image of twice its size in pixels, on white. */
-export interface Figure {
-  svg: string;
-  png: Uint8Array;
-}
+export type { Figure };
 
 /**
- * Accuracy by depth: top-1 of each layer in the order of the network, a line a head, with its spread over seeds, the
+ * Accuracy by depth: top-1 (or mean AP) of each layer in the order of the network, a line a head, with its spread over seeds, the
  * best point named, and what needs no features as a dashed line. The same bytes for the same record on every machine:
  * the font is ours.
  */
 export async function depthFigure(record: ResultRecord): Promise<Figure> {
-  const vega = await import("vega");
-  const { compile } = await import("vega-lite");
-  const { Resvg } = await import("@resvg/resvg-js");
-  const view = new vega.View(vega.parse(compile(depthSpec(record)).spec), { renderer: "none" });
-  try {
-    const svg = `${await view.toSVG()}\n`;
-    const image = new Resvg(svg, {
-      fitTo: { mode: "zoom", value: 2 },
-      font: { fontFiles: fontFiles(), loadSystemFonts: false, defaultFontFamily: "DejaVu Sans" },
-    });
-    return { svg, png: image.render().asPng() };
-  } finally {
-    view.finalize();
-  }
+  return draw(depthSpec(record));
 }
-
-function fontFiles(): string[] {
-  const folder = path.join(path.dirname(require.resolve("dejavu-fonts-ttf/package.json")), "ttf");
-  return ["DejaVuSans.ttf", "DejaVuSans-Bold.ttf"].map((name) => path.join(folder, name));
-}
-
-// Okabe and Ito's colours, which the colour-blind tell apart; shapes say the same once more.
-const colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
-const shapes = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"];
-
-const ink = "#1f2933";
-const quiet = "#616e7c";
-const faint = "#e4e7eb";
 
 /** The figure in the words of Vega-Lite, with its data in it. */
 export function depthSpec(record: ResultRecord): TopLevelSpec {
@@ -64,13 +36,14 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
   const heads = headsOf(record).map(headTitle);
   const decimals = decimalsOf(record);
   const best = bestOf(record);
-  const baseline = baselineOf(record);
-  const values = record.results.map(({ layer, head, metrics: { top1 } }) => ({
-    layer,
-    head: headTitle(head),
-    accuracy: 100 * top1.mean,
-    low: Math.max(0, 100 * (top1.mean - top1.std)),
-    high: Math.min(100, 100 * (top1.mean + top1.std)),
+  const baseline = baselineOf(record) ?? { name: "nothing", share: 0 };
+  const metric = metricTitle(mainMetric(record));
+  const values = record.results.map((result) => ({
+    layer: result.layer,
+    head: headTitle(result.head),
+    accuracy: 100 * mainValue(result).mean,
+    low: Math.max(0, 100 * (mainValue(result).mean - mainValue(result).std)),
+    high: Math.min(100, 100 * (mainValue(result).mean + mainValue(result).std)),
   }));
   const layout = depthLayout({
     layers,
@@ -79,7 +52,7 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
     title: titleOf(record),
     warned: record.selection.selectedOnReported,
   });
-  const baselineText = `${baseline.name} ${percent(baseline.share, 1)} %`;
+  const baselineText = baseline.share > 0 ? `${baseline.name} ${percent(baseline.share, 1)} %` : "";
   const repeated = record.seeds.length > 1;
 
   const x = { field: "layer", type: "ordinal" as const, sort: null };
@@ -114,8 +87,8 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
         {
           layer: best.layer,
           head: headTitle(best.head),
-          accuracy: 100 * best.metrics.top1.mean,
-          text: `${best.layer}: ${percent(best.metrics.top1.mean, decimals)} %`,
+          accuracy: 100 * mainValue(best).mean,
+          text: `${best.layer}: ${percent(mainValue(best).mean, decimals)} %`,
         },
       ],
     },
@@ -132,8 +105,8 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
       text: titleOf(record),
       subtitle: [
         `${record.protocol.id} v${record.protocol.version} · ${seedsText(record)}${repeated ? " (band: ± 1 std)" : ""}` +
-          (layout.showsBaseline ? "" : ` · ${baselineText}`),
-        `${splitsText(record)}; top-1 on ${record.selection.reportedOn}`,
+          (layout.showsBaseline || baselineText === "" ? "" : ` · ${baselineText}`),
+        `${splitsText(record)}; ${metric} on ${record.selection.reportedOn}`,
         ...(record.selection.selectedOnReported ? ["TOO GOOD: settings were chosen on the images reported here"] : []),
       ],
       fontSize: layout.titleSize,
@@ -158,7 +131,7 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
       y: {
         ...y,
         scale: { domain: layout.domain, nice: false, zero: false },
-        axis: { title: "top-1 accuracy (%)", tickCount: 6 },
+        axis: { title: metric === "top-1" ? "top-1 accuracy (%)" : `${metric} (%)`, tickCount: 6 },
       },
     },
     layer: [
@@ -223,28 +196,6 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
         ],
       },
     ],
-    config: {
-      font: "DejaVu Sans, Verdana, sans-serif",
-      view: { stroke: null },
-      legend: { labelColor: ink, labelFontSize: 12, labelLimit: 0, symbolSize: 80, symbolOpacity: 1 },
-      title: {
-        fontWeight: "bold",
-        color: ink,
-        subtitleFontSize: 11.5,
-        subtitleColor: quiet,
-        subtitlePadding: 7,
-        subtitleLineHeight: 17,
-      },
-      axis: { labelColor: quiet, labelFontSize: 11, labelLimit: 0, titleColor: quiet, titleFontWeight: "normal" },
-      axisX: { grid: false, domainColor: quiet, tickColor: quiet, tickSize: 4, labelOverlap: false },
-      axisY: {
-        domain: false,
-        ticks: false,
-        gridColor: faint,
-        labelPadding: 8,
-        titleFontSize: 11.5,
-        titlePadding: 12,
-      },
-    },
+    config: figureConfig,
   };
 }

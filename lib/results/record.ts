@@ -45,7 +45,13 @@ const layerResultSchema = z.strictObject({
   parameters: count,
   chosen: settingSchema,
   /** On the split that is reported; fractions, not percent. */
-  metrics: z.strictObject({ top1: spreadSchema, top5: spreadSchema.optional() }),
+  metrics: z.strictObject({
+    /** Of data with one label an image. */
+    top1: spreadSchema.optional(),
+    top5: spreadSchema.optional(),
+    /** Of data with several: all-points AP, the mean over the classes with a positive. */
+    meanAp: spreadSchema.optional(),
+  }),
   /** The selection metric of the chosen trial; null where there was one trial, and nothing to choose. */
   selection: spreadSchema.nullable(),
   trials: z.array(trialSchema).min(1),
@@ -146,8 +152,9 @@ export const recordSchema = z
       const key = JSON.stringify([result.layer, result.head]);
       if (seen.has(key)) reject(["results", i, "layer"], "one entry a layer and head", result.layer);
       seen.add(key);
-      const spreads = { "metrics.top1": result.metrics.top1, "metrics.top5": result.metrics.top5 };
-      for (const [name, measured] of Object.entries({ ...spreads, selection: result.selection })) {
+      const told = Object.entries(result.metrics).map(([name, of]) => [`metrics.${name}`, of] as const);
+      if (told.length === 0) reject(["results", i, "metrics"], "at least one", result.metrics);
+      for (const [name, measured] of [...told, ["selection", result.selection] as const]) {
         if (measured && measured.values.length !== record.seeds.length) {
           reject(["results", i, name, "values"], `one value a seed (${record.seeds.length})`, measured.values);
         }

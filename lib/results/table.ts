@@ -1,10 +1,15 @@
+import { type Cell, type Grid, gridLines, type TableKind } from "./grid.js";
 import type { LayerResult, ResultRecord } from "./record.js";
 import {
   baselineOf,
   bestOf,
+  capitalised,
   decimalsOf,
   headsOf,
   headTitle,
+  mainMetric,
+  mainValue,
+  metricTitle,
   layersOf,
   percent,
   seedsText,
@@ -15,8 +20,7 @@ import {
   titleOf,
 } from "./wording.js";
 
-/** `text` for a terminal; `markdown` for a README or a pull request. */
-export type TableKind = "text" | "markdown";
+export type { TableKind };
 
 export interface TableOptions {
   kind: TableKind;
@@ -25,27 +29,16 @@ export interface TableOptions {
 }
 
 /**
- * Layers × heads: top-1 and top-5 in percent with their spread over seeds, and the setting that was chosen. The best
+ * Layers × heads: top-1 and top-5 (or mean AP) in percent with their spread over seeds, and the setting that was chosen. The best
  * top-1 is marked. A line beneath tells what was chosen and reported on which images; more lines follow where there is
  * something to know of single results.
  */
 export function formatTable(record: ResultRecord, { kind, color = false }: TableOptions): string {
   const grid = gridOf(record);
-  const lines = kind === "markdown" ? markdownLines(grid) : textLines(grid, color);
+  const lines = gridLines(grid, { kind, color });
   const title = kind === "markdown" ? `**${titleOf(record)}**` : titleOf(record);
   const remarks = remarksOf(record);
   return [title, "", ...lines, "", footnote(record), "", ...(remarks.length > 0 ? [...remarks, ""] : [])].join("\n");
-}
-
-interface Cell {
-  text: string;
-  best?: boolean;
-}
-
-interface Grid {
-  /** One a column; `group` is the head above it. */
-  columns: { name: string; group: string; align: "left" | "right" }[];
-  rows: Cell[][];
 }
 
 function gridOf(record: ResultRecord): Grid {
@@ -54,9 +47,9 @@ function gridOf(record: ResultRecord): Grid {
   const heads = headsOf(record);
   const withTop5 = record.results.some(({ metrics }) => metrics.top5 !== undefined);
   const cells = (result: LayerResult | undefined): Cell[] => {
-    const { top1, top5 } = result?.metrics ?? {};
+    const top5 = result?.metrics.top5;
     return [
-      { text: top1 === undefined ? "" : spreadText(top1, decimals), best: result === best },
+      { text: result === undefined ? "" : spreadText(mainValue(result), decimals), best: result === best },
       ...(withTop5 ? [{ text: top5 === undefined ? "" : spreadText(top5, decimals) }] : []),
       { text: result === undefined ? "" : settingText(result.chosen) },
     ];
@@ -66,7 +59,7 @@ function gridOf(record: ResultRecord): Grid {
       { name: "layer", group: "", align: "left" },
       { name: "width", group: "", align: "right" },
       ...heads.flatMap((head): Grid["columns"] => [
-        { name: "top-1 %", group: headTitle(head), align: "right" },
+        { name: `${metricTitle(mainMetric(record))} %`, group: headTitle(head), align: "right" },
         ...(withTop5 ? [{ name: "top-5 %", group: headTitle(head), align: "right" as const }] : []),
         { name: "chosen", group: headTitle(head), align: "left" },
       ]),
@@ -82,57 +75,6 @@ function gridOf(record: ResultRecord): Grid {
   };
 }
 
-function textLines({ columns, rows }: Grid, color: boolean): string[] {
-  const marked = rows.map((row) => row.map((cell) => ({ ...cell, text: cell.best ? `* ${cell.text}` : cell.text })));
-  const widths = columns.map(({ name }, i) => Math.max(name.length, ...marked.map((row) => row[i]!.text.length)));
-  const join = (texts: string[]) => texts.join("  ").trimEnd();
-  const rule = join(widths.map((width) => "─".repeat(width)));
-  return [
-    groupLine(columns, widths),
-    join(columns.map(({ name, align }, i) => pad(name, widths[i]!, align))),
-    rule,
-    ...marked.map((row) =>
-      join(
-        row.map(({ text, best }, i) => {
-          const padded = pad(text, widths[i]!, columns[i]!.align);
-          return best && color ? `\u001b[1m${padded}\u001b[22m` : padded;
-        }),
-      ),
-    ),
-    rule,
-  ];
-}
-
-/** The heads' names, each at the left edge of its columns. */
-function groupLine(columns: Grid["columns"], widths: number[]): string {
-  let line = "";
-  let left = 0;
-  columns.forEach(({ group }, i) => {
-    if (group !== columns[i - 1]?.group) line = `${line.padEnd(left)}${group}`;
-    left += widths[i]! + 2;
-  });
-  return line;
-}
-
-function markdownLines({ columns, rows }: Grid): string[] {
-  const texts = [
-    columns.map(({ name, group }) => escapeMarkdown(`${group} ${name}`.trim())),
-    ...rows.map((row) => row.map(({ text, best }) => (best ? `**${escapeMarkdown(text)}**` : escapeMarkdown(text)))),
-  ];
-  const widths = columns.map((_, i) => Math.max(4, ...texts.map((row) => row[i]!.length)));
-  const line = (row: string[]) => `| ${row.map((text, i) => pad(text, widths[i]!, columns[i]!.align)).join(" | ")} |`;
-  const rule = columns.map(({ align }, i) => (align === "left" ? "" : ":").padStart(widths[i]!, "-"));
-  return [line(texts[0]!), line(rule), ...texts.slice(1).map(line)];
-}
-
-function escapeMarkdown(text: string): string {
-  return text.replaceAll(/[|*\\]/g, "\\$&");
-}
-
-function pad(text: string, width: number, align: "left" | "right"): string {
-  return align === "left" ? text.padEnd(width) : text.padStart(width);
-}
-
 function footnote(record: ResultRecord): string {
   const { classes } = record.data;
   const baseline = baselineOf(record);
@@ -141,7 +83,8 @@ function footnote(record: ResultRecord): string {
     capitalised(selectionText(record)),
     `${seedsText(record)}${record.seeds.length > 1 ? " (± population standard deviation)" : ""}`,
     splitsText(record),
-    `${classes.count.toLocaleString("en-US")} classes, ${baseline.name} ${percent(baseline.share, 1)} %`,
+    `${classes.count.toLocaleString("en-US")} classes` +
+      (baseline ? `, ${baseline.name} ${percent(baseline.share, 1)} %` : ""),
     ...(skipped > 0
       ? [`${skipped.toLocaleString("en-US")} unreadable ${skipped > 1 ? "images" : "image"} skipped`]
       : []),
@@ -158,8 +101,4 @@ function remarksOf({ results }: ResultRecord): string[] {
     }
   }
   return [...places].map(([remark, where]) => `- ${capitalised(remark.replace(/\.$/, ""))}: ${where.join(", ")}`);
-}
-
-function capitalised(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -16,6 +16,12 @@ export function headTitle(head: string): string {
   return headTitles[head] ?? head;
 }
 
+const metricTitles: Record<string, string> = { top1: "top-1", top5: "top-5", meanAp: "mean AP" };
+
+export function metricTitle(metric: string): string {
+  return metricTitles[metric] ?? metric;
+}
+
 /** Layers in the order of the network. */
 export function layersOf(record: ResultRecord): string[] {
   return [...new Set(record.results.map(({ layer }) => layer))];
@@ -26,9 +32,18 @@ export function headsOf(record: ResultRecord): string[] {
   return [...new Set(record.results.map(({ head }) => head))];
 }
 
-/** The entry of the highest top-1; the earliest of equals. */
+/** The name of what is told first: top-1, or mean AP of data with several labels an image. */
+export function mainMetric({ results }: Pick<ResultRecord, "results">): "top1" | "meanAp" {
+  return results.some(({ metrics }) => metrics.top1 !== undefined) ? "top1" : "meanAp";
+}
+
+export function mainValue({ metrics }: Pick<LayerResult, "metrics">): Spread {
+  return (metrics.top1 ?? metrics.meanAp)!;
+}
+
+/** The entry of the highest main metric; the earliest of equals. */
 export function bestOf(record: ResultRecord): LayerResult {
-  return record.results.reduce((best, each) => (each.metrics.top1.mean > best.metrics.top1.mean ? each : best));
+  return record.results.reduce((best, each) => (mainValue(each).mean > mainValue(best).mean ? each : best));
 }
 
 const shortNames: Record<string, string> = { weightDecay: "wd", learningRate: "lr", momentum: "m" };
@@ -47,8 +62,14 @@ function numberText(value: number): string {
   return size !== 0 && (size < 1e-3 || size >= 1e5) ? rounded.toExponential().replace("e+", "e") : rounded.toString();
 }
 
+/** Of a record, or of several that report the same. */
+interface Reported {
+  data: Pick<ResultRecord["data"], "splits">;
+  selection: ResultRecord["selection"];
+}
+
 /** Decimals of a percentage: as many as one image more or less can move, one or two. */
-export function decimalsOf({ data, selection }: ResultRecord): number {
+export function decimalsOf({ data, selection }: Reported): number {
   return (data.splits[selection.reportedOn] ?? 0) >= 10_000 ? 2 : 1;
 }
 
@@ -62,15 +83,19 @@ export function spreadText({ mean, std, values }: Spread, decimals: number): str
   return values.length > 1 ? `${middle} ± ${percent(std, decimals)}` : middle;
 }
 
-/** What needs no features: to name the most frequent class, or any class where frequencies are not known. */
-export function baselineOf({ data }: ResultRecord): { name: string; share: number } {
+/**
+ * What needs no features: to name the most frequent class, or any class where frequencies are not known. Of images with
+ * several labels there is none.
+ */
+export function baselineOf({ data, results }: ResultRecord): { name: string; share: number } | undefined {
+  if (mainMetric({ results }) === "meanAp") return undefined;
   return data.majorityRate === undefined
     ? { name: "chance", share: 1 / data.classes.count }
     : { name: "largest class", share: data.majorityRate };
 }
 
 /** `900 train, 200 val, 200 test images`. */
-export function splitsText({ data }: ResultRecord): string {
+export function splitsText({ data }: Pick<Reported, "data">): string {
   const { train, val, test } = data.splits;
   return `${Object.entries({ train, val, test })
     .filter(([, images]) => images !== undefined)
@@ -78,15 +103,15 @@ export function splitsText({ data }: ResultRecord): string {
     .join(", ")} images`;
 }
 
-export function seedsText({ seeds }: ResultRecord): string {
+export function seedsText({ seeds }: Pick<ResultRecord, "seeds">): string {
   if (seeds.length > 8) return `${seeds.length} seeds`;
   return seeds.length > 1 ? `seeds ${seeds.join(", ")}` : `seed ${seeds[0]}`;
 }
 
 /** On which images the setting was chosen and on which the numbers are; a warning where they are the same. */
-export function selectionText({ selection }: ResultRecord): string {
+export function selectionText({ selection }: Pick<ResultRecord, "selection">): string {
   const { on, metric, reportedOn, selectedOnReported } = selection;
-  const how = on === null ? "one setting, none chosen" : `chosen on ${on} by ${metric === "top1" ? "top-1" : metric}`;
+  const how = on === null ? "one setting, none chosen" : `chosen on ${on} by ${metricTitle(metric)}`;
   const text = `${how}, reported on ${reportedOn}`;
   return selectedOnReported ? `${text} (the same images: TOO GOOD)` : text;
 }
@@ -100,4 +125,8 @@ export function fileNameOf({ layer, head }: { layer: string; head: string }): st
   const safe = name.replaceAll(/[^\w.,()=~+-]/g, "-");
   const ambiguous = safe !== name || /[~+]/.test(layer) || safe.length > 150;
   return `${ambiguous ? `${safe.slice(0, 150)}-${sha256(layer).slice(0, 8)}` : safe}.${head}`;
+}
+
+export function capitalised(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -5,9 +5,10 @@ import { parse, stringify } from "yaml";
 
 import { show, UserError } from "../errors.js";
 import { asWriteError, digestOf, exists, readText, writeFileAtomic, writeJson } from "../files.js";
+import { firstDifference } from "./difference.js";
 import { depthFigure } from "./figure.js";
 import { type MetricsLine, openMetricsLog } from "./metrics-log.js";
-import { type SeedPredictions, writePredictions } from "./predictions.js";
+import { type SeedPredictions, type SeedScores, writePredictions, writeScores } from "./predictions.js";
 import { parseRecord, type ResultRecord } from "./record.js";
 import { formatTable } from "./table.js";
 import { fileNameOf } from "./wording.js";
@@ -27,16 +28,19 @@ export interface ResultWriter {
   metrics(line: MetricsLine): void;
   /** Where the head of a layer is exported to. */
   headFolder(of: { layer: string; head: string }): string;
-  predictions(options: {
-    layer: string;
-    head: string;
-    classes: readonly string[];
-    seeds: readonly SeedPredictions[];
-  }): Promise<void>;
+  predictions(options: HeadPlace & { seeds: readonly SeedPredictions[] }): Promise<void>;
+  /** The same of images with several labels. */
+  scores(options: HeadPlace & { seeds: readonly SeedScores[] }): Promise<void>;
   /** Writes the record, its table and its figure. */
   finish(record: ResultRecord): Promise<void>;
   /** To be called in the end, whether the run finished or not. */
   close(): void;
+}
+
+interface HeadPlace {
+  layer: string;
+  head: string;
+  classes: readonly string[];
 }
 
 export interface ResultWriterOptions {
@@ -55,6 +59,7 @@ export interface ResultWriterOptions {
  */
 export async function resultWriter({ out, settings, epochs = 0 }: ResultWriterOptions): Promise<ResultWriter> {
   const inFolder = (...names: string[]) => path.join(out, ...names);
+  const predictionsFile = (of: { layer: string; head: string }) => inFolder("predictions", `${fileNameOf(of)}.csv`);
   await refuseOtherConfiguration(out, settings);
   await mkdir(out, { recursive: true }).catch((error: unknown) => {
     throw asWriteError(error, out);
@@ -65,8 +70,8 @@ export async function resultWriter({ out, settings, epochs = 0 }: ResultWriterOp
     folder: out,
     metrics: (line) => log.append(line),
     headFolder: (of) => inFolder("heads", fileNameOf(of)),
-    predictions: ({ layer, head, classes, seeds }) =>
-      writePredictions({ file: inFolder("predictions", `${fileNameOf({ layer, head })}.csv`), classes, seeds }),
+    predictions: ({ classes, seeds, ...of }) => writePredictions({ file: predictionsFile(of), classes, seeds }),
+    scores: ({ classes, seeds, ...of }) => writeScores({ file: predictionsFile(of), classes, seeds }),
     finish: async (record) => {
       parseRecord(record, "of this run");
       const { svg, png } = await depthFigure(record);
@@ -89,7 +94,7 @@ async function refuseOtherConfiguration(out: string, settings: Record<string, un
   const there = await readConfiguration(file);
   const here = plain(settings);
   if (digestOf(there) === digestOf(here)) return;
-  const { key, a, b } = firstDifference(there, here, "") ?? { key: "the file", a: there, b: here };
+  const { key, a, b } = firstDifference(there, here) ?? { key: "the file", a: there, b: here };
   throw new UserError(
     `Expected ${out} to hold this configuration but it holds another: ${key} is ${show(a)} there and ${show(b)} here`,
     { hint },
@@ -111,23 +116,4 @@ async function readConfiguration(file: string): Promise<unknown> {
 /** As JSON has it: no undefined keys, no NaN. */
 function plain(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value ?? null)) as unknown;
-}
-
-interface Difference {
-  key: string;
-  a: unknown;
-  b: unknown;
-}
-
-function firstDifference(a: unknown, b: unknown, key: string): Difference | undefined {
-  if (!isRecord(a) || !isRecord(b)) return digestOf(a ?? null) === digestOf(b ?? null) ? undefined : { key, a, b };
-  for (const name of new Set([...Object.keys(b), ...Object.keys(a)])) {
-    const found = firstDifference(a[name], b[name], key === "" ? name : `${key}.${name}`);
-    if (found) return found;
-  }
-  return undefined;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
 }

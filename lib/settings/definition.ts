@@ -33,7 +33,10 @@ export interface SettingMeta {
   group?: string;
   /** What stands for the value in the help, e.g. `DIR`. */
   placeholder?: string;
-  /** Given by its place instead of a flag; positional settings come in the order of the schema. */
+  /**
+   * Given by its place instead of a flag; positional settings come in the order of the schema. A list takes all
+   * arguments that are left, so only the last of them may be one.
+   */
   positional?: boolean;
   /** What a value is, with its article, where the type says too little: `a folder`. */
   expected?: string;

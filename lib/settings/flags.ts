@@ -44,14 +44,21 @@ export function readFlags(options: { definition: SettingsDefinition; argv: strin
   }
   const places = settings.filter(({ positional }) => positional);
   const positionals = parsed._.map(String);
-  if (positionals.length > places.length) {
+  const last = places.at(-1);
+  const open = last?.schema.type === "array";
+  if (positionals.length > places.length && !open) {
     const most =
       places.length === 0 ? "no argument" : `at most ${places.length} (${places.map((o) => o.placeholder).join(", ")})`;
     throw new UserError(`Expected ${most} for ${definition.command} but received ${show(positionals[places.length])}`, {
       hint: `Settings are given as flags: see "${programOf(definition)} --help".`,
     });
   }
-  positionals.forEach((text, i) => give(places[i]!, valueOfText(text, places[i]!.schema), places[i]!.placeholder!));
+  places.forEach((option, i) => {
+    // A list takes all arguments that are left, each as it stands: commas may be part of a path.
+    const rest = positionals.slice(i);
+    if (open && option === last && rest.length > 0) give(option, rest, option.placeholder!);
+    else if (rest.length > 0) give(option, valueOfText(rest[0]!, option.schema), option.placeholder!);
+  });
 
   const subjectOf = (path: PropertyKey[]) => {
     for (let length = path.length; length > 0; length--) {

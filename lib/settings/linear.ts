@@ -1,7 +1,5 @@
 import { z } from "zod";
 
-import { expected } from "../errors.js";
-import type { Schedule } from "../optim/schedule.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
 import {
   backboneField,
@@ -13,49 +11,7 @@ import {
   refuseBoth,
   transformField,
 } from "./fields.js";
-
-/** VISSL's names of the same heads are understood too. */
-const headAliases: Record<string, string> = { mlp: "fc", eval_mlp: "bn_fc" };
-
-const headField = z.preprocess(
-  (name) => (typeof name === "string" ? (headAliases[name] ?? name) : name),
-  z.enum(["fc", "bn_fc"]),
-);
-
-const optimizerFields = z
-  .strictObject({
-    lr: z
-      .array(z.number().positive())
-      .min(1)
-      .default([0.003, 0.01, 0.03, 0.1, 0.3])
-      .describe("Learning rates; every one is tried with every weight decay"),
-    weightDecay: z.array(z.number().min(0)).min(1).default([0, 5e-4]).describe("Weight decays (not of batch norm)"),
-    momentum: z.number().min(0).lt(1).default(0.9).describe("Momentum of SGD"),
-    nesterov: z.boolean().default(true).describe("Nesterov's momentum"),
-  })
-  .prefault({})
-  .meta({ group: "Training" });
-
-const scheduleFields = z
-  .strictObject({
-    kind: z
-      .enum(["multistep", "cosine", "constant"])
-      .default("multistep")
-      .describe("How the learning rate falls")
-      .meta({ flag: "schedule" }),
-    milestones: z
-      .array(z.number().positive())
-      .optional()
-      .describe("multistep: epochs after which the rate is multiplied by gamma; 2/7, 4/7, 6/7 of all where not given"),
-    gamma: z.number().positive().max(1).default(0.1).describe("multistep: the factor"),
-    per: z
-      .enum(["epoch", "step"])
-      .default("epoch")
-      .describe("cosine: whether the learning rate falls between epochs or at every step")
-      .meta({ flag: "schedule-per" }),
-  })
-  .prefault({})
-  .meta({ group: "Training" });
+import { checkTraining, trainingFields } from "./training.js";
 
 /**
  * `eval-linear`: linear heads on frozen layers. The defaults are VISSL's linear evaluation (protocols.md 1.1: SGD with
@@ -89,22 +45,7 @@ export const linearSettings = defineSettings({
       .meta({ placeholder: "DIR", expected: "a folder" }),
     dryRun: dryRunField,
 
-    heads: z
-      .array(headField)
-      .min(1)
-      .default(["fc", "bn_fc"])
-      .describe("fc is a linear layer, bn_fc has batch norm before it (VISSL calls them mlp and eval_mlp)")
-      .meta({ group: "Training" }),
-    optimizer: optimizerFields,
-    schedule: scheduleFields,
-    epochs: z.int().min(1).default(28).describe("Passes over the training images").meta({ group: "Training" }),
-    batchSize: z.int().min(2).default(256).describe("Images a step").meta({ group: "Training" }),
-    seeds: z
-      .array(z.int().min(0))
-      .min(1)
-      .default([0])
-      .describe("Each is a run of its own: initial weights and order of images; the spread between them is told")
-      .meta({ group: "Training" }),
+    ...trainingFields,
 
     valFraction: z
       .number()
@@ -133,6 +74,18 @@ export const linearSettings = defineSettings({
       .meta({ group: "Splits" }),
 
     ...extractionFields,
+    processes: z
+      .int()
+      .min(1)
+      .optional()
+      .describe("Processes that train heads side by side; chosen for the machine where not given")
+      .meta({ group: "Machine" }),
+    checkpointEvery: z
+      .int()
+      .min(1)
+      .optional()
+      .describe("Epochs between two savings of the training; every 20 seconds where not given")
+      .meta({ group: "Machine" }),
   }),
   examples: [
     {
@@ -153,7 +106,8 @@ export const linearSettings = defineSettings({
       meaning: "A published protocol.",
     },
   ],
-  check: ({ backbone, data, features, transform, optimizer }) => {
+  check: (settings) => {
+    const { backbone, data, features, transform } = settings;
     if (features === undefined) {
       const hint = "Or give --features, if they have been extracted.";
       need(backbone, backboneField, "--backbone", hint);
@@ -164,31 +118,8 @@ export const linearSettings = defineSettings({
       refuseBoth(["--features", features], ["--data", data], hint);
       refuseBoth(["--features", features], ["--transform", transform], hint);
     }
-    if (optimizer.nesterov && optimizer.momentum === 0) {
-      throw expected("a number above 0", "--momentum", 0, "Nesterov's momentum needs one; or give --no-nesterov.");
-    }
+    checkTraining(settings);
   },
 });
 
 export type LinearSettings = SettingsOf<typeof linearSettings>;
-
-/**
- * The schedule as the protocol takes it. Where no milestones are given, they stand where VISSL's 8, 16 and 24 of 28
- * epochs do (and 24, 48, 72 of 84), in proportion.
- */
-export function scheduleOf({ schedule, epochs }: Pick<LinearSettings, "schedule" | "epochs">): Schedule {
-  const { kind, gamma, per } = schedule;
-  switch (kind) {
-    case "constant":
-      return { kind };
-    case "cosine":
-      return { kind, per };
-    case "multistep":
-      return { kind, gamma, milestones: schedule.milestones ?? proportional(epochs) };
-  }
-}
-
-function proportional(epochs: number): number[] {
-  const milestones = [2, 4, 6].map((sevenths) => Math.round((epochs * sevenths) / 7));
-  return [...new Set(milestones)].filter((epoch) => epoch > 0);
-}

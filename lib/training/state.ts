@@ -1,13 +1,14 @@
 import { readSafetensors, writeSafetensors } from "../checkpoints/safetensors.js";
 import { exists } from "../files.js";
 import type { BankState, HeadBank } from "../heads/bank.js";
-import type { TrainingPosition } from "./training.js";
+import type { TrainingPosition } from "./passes.js";
+import type { EpochReport } from "./trainer.js";
 
 /** What a saved training tells besides the bank. */
 export interface SavedTraining {
   position: TrainingPosition;
-  /** What the protocol wants to know again; plain JSON. */
-  memory: unknown;
+  /** Of every whole epoch. */
+  reports: EpochReport[];
 }
 
 /**
@@ -18,9 +19,9 @@ export interface SavedTraining {
 export async function saveTraining(
   options: SavedTraining & { file: string; key: string; bank: HeadBank },
 ): Promise<void> {
-  const { file, key, position, memory, bank } = options;
+  const { file, key, position, reports, bank } = options;
   const { arrays, ...rest } = await bank.state();
-  await writeSafetensors(file, { arrays, metadata: { key, saved: JSON.stringify({ position, memory, rest }) } });
+  await writeSafetensors(file, { arrays, metadata: { key, saved: JSON.stringify({ position, reports, rest }) } });
 }
 
 /**

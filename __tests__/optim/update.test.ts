@@ -1,0 +1,179 @@
+import * as tf from "@tensorflow/tfjs";
+
+import type { Parameter } from "../../lib/optim/optimizer.js";
+import { leastFactor } from "../../lib/optim/sgd.js";
+import type { FirstOrderOptimizer } from "../../lib/optim/update.js";
+import { createSlots, decayScale, gradientScale, update } from "../../lib/optim/update.js";
+import { describeOnBackends } from "../backends.js";
+import { golden } from "../golden.js";
+
+/** Made by bench/peers/golden_optim.py: a softmax head trained by torch.optim and Apex's LARC, in double precision. */
+interface Case {
+  optimizer: FirstOrderOptimizer;
+  lr: number;
+  weightDecay: number;
+  regularizeBias: boolean;
+  /** Whether LARS gives biases a rate of their own norm. */
+  bias: "plain" | "own norm";
+  /** Whether the matrix starts at zero. */
+  zero: boolean;
+  matrix: number[];
+}
+const reference = golden<{
+  steps: number;
+  batch: number;
+  classes: number;
+  width: number;
+  factors: number[];
+  features: number[];
+  labels: number[];
+  initial: number[];
+  cases: Case[];
+}>("optim/updates.json");
+const { batch, classes, width, factors } = reference;
+
+type Trial = Pick<Case, "lr" | "weightDecay" | "zero"> & {
+  /** The schedule's factor at a step; the reference's where undefined. */
+  factors?: number[];
+};
+
+interface Training {
+  optimizer: FirstOrderOptimizer;
+  trials: Trial[];
+  regularizeBias?: boolean;
+  bias?: Case["bias"];
+  steps?: number;
+  /** η′/η as a tensor, though all trials share it. */
+  apart?: boolean;
+}
+
+/** [1, width + 1, trials·classes] after the steps, one matrix a trial. */
+function train({ optimizer, trials, regularizeBias = true, bias = "plain", steps = 50, apart }: Training): number[][] {
+  const features = tf.tensor2d(reference.features, [reference.labels.length, width]);
+  const oneHot = tf.oneHot(tf.tensor1d(reference.labels, "int32"), classes);
+  const start = trials.map(({ zero }) => reference.initial.map((w, i) => (zero && i < width * classes ? 0 : w)));
+  const value = tf.tidy(() =>
+    tf.concat(
+      start.map((matrix) => tf.tensor3d(matrix, [1, width + 1, classes])),
+      2,
+    ),
+  );
+  const parameter: Parameter = { value, slots: createSlots(optimizer, value) };
+  const spread = (perTrial: number[], withoutBias = false) => {
+    const row = tf.tensor3d(
+      perTrial.flatMap((one) => new Array<number>(classes).fill(one)),
+      [1, 1, perTrial.length * classes],
+    );
+    return withoutBias ? tf.concat([tf.tile(row, [1, width, 1]), tf.zerosLike(row)], 1) : row;
+  };
+  const squaredNorm = (tensor: tf.Tensor) => {
+    const byTrial = tf.square(tensor).reshape([width + 1, trials.length, classes]);
+    const sums = (rows: tf.Tensor) => tf.sum(rows, [0, 2], true);
+    const matrix = sums(byTrial.slice([0, 0, 0], [width, -1, -1]));
+    const last = sums(byTrial.slice([width, 0, 0], [1, -1, -1]));
+    const rows = [
+      tf.tile(matrix, [width, 1, classes]),
+      tf.tile(bias === "plain" ? tf.zerosLike(last) : last, [1, 1, classes]),
+    ];
+    return tf.concat(rows, 0).reshape(tensor.shape);
+  };
+  const factorOf = ({ factors: own = factors }: Trial, step: number) => Math.max(own[step]!, leastFactor);
+  for (let step = 0; step < steps; step++) {
+    tf.tidy(() => {
+      const first = (step % 3) * batch;
+      const x = tf.concat([features.slice([first, 0], [batch, width]), tf.ones([batch, 1])], 1);
+      const target = oneHot.slice([first, 0], [batch, classes]).reshape([batch, 1, classes]);
+      const scores = tf.matMul(x, parameter.value.squeeze([0])).reshape([batch, trials.length, classes]);
+      const lr = trials.map((trial) => trial.lr * factorOf(trial, step));
+      const scale = lr.map((rate) => gradientScale(optimizer, rate) / batch);
+      const error = tf.mul(tf.sub(tf.softmax(scores), target).reshape([1, batch, -1]), spread(scale));
+      const gradient = tf.matMul(tf.transpose(x), error.squeeze([0])).expandDims(0);
+      const decay = trials.map(({ weightDecay }, t) => decayScale(optimizer, lr[t]!, weightDecay));
+      const changes = trials.map((trial) => (step === 0 ? 1 : factorOf(trial, step) / factorOf(trial, step - 1)));
+      update({
+        optimizer,
+        parameter,
+        gradient,
+        lr: spread(lr),
+        decay: decay.some((one) => one !== 0) ? spread(decay, !regularizeBias) : undefined,
+        rateChange: apart || trials.some((trial) => trial.factors) ? spread(changes) : changes[0]!,
+        step: step + 1,
+        squaredNorm,
+      });
+    });
+  }
+  const matrices = tf.tidy(() =>
+    trials.map((_, t) => parameter.value.slice([0, 0, t * classes], [1, -1, classes]).flatten()),
+  );
+  const result = matrices.map((matrix) => Array.from(matrix.dataSync()));
+  tf.dispose([matrices, features, oneHot, parameter.value, parameter.slots]);
+  return result;
+}
+
+function largestDifference(a: number[], b: number[]): number {
+  return Math.max(...a.map((one, i) => Math.abs(one - b[i]!))) / Math.max(...b.map(Math.abs));
+}
+
+const optimizers: FirstOrderOptimizer[] = [
+  { kind: "sgd", momentum: 0.9, nesterov: true },
+  { kind: "sgd", momentum: 0.9, nesterov: false },
+  { kind: "adam", beta1: 0.9, beta2: 0.99, epsilon: 1e-8 },
+  { kind: "adamw", beta1: 0.9, beta2: 0.99, epsilon: 1e-8 },
+  { kind: "lars", momentum: 0.9, nesterov: true, trust: 0.01, epsilon: 1e-8 },
+];
+const trial = (lr: number, weightDecay: number): Trial => ({ lr, weightDecay, zero: false });
+
+describeOnBackends("steps of optimizers", () => {
+  const groups = new Map<string, Case[]>();
+  for (const one of reference.cases) {
+    const key = JSON.stringify([one.optimizer, one.regularizeBias, one.bias]);
+    groups.set(key, [...(groups.get(key) ?? []), one]);
+  }
+  test.each([...groups])("equal the original program's, %s", (_, cases) => {
+    const { optimizer, regularizeBias, bias } = cases[0]!;
+    const matrices = train({ optimizer, regularizeBias, bias, trials: cases });
+    cases.forEach(({ matrix }, t) => expect(largestDifference(matrices[t]!, matrix)).toBeLessThan(2e-5));
+  });
+
+  test.each(optimizers)("a trial that diverges changes no bit of its neighbours, $kind", (optimizer) => {
+    const calm = trial(0.1, 0.01);
+    const [before, , after] = train({ optimizer, trials: [calm, trial(0.01, 0), calm] }) as [
+      number[],
+      number[],
+      number[],
+    ];
+    const wild = train({ optimizer, trials: [calm, trial(3e38, 1), calm] });
+    expect(wild[1]!.some((weight) => !isFinite(weight))).toBe(true);
+    expect(wild[0]).toEqual(before);
+    expect(wild[2]).toEqual(after);
+    expect(largestDifference(train({ optimizer, trials: [calm] })[0]!, before)).toBeLessThan(1e-5);
+  });
+
+  test.each(optimizers)("trials with schedules of their own come out as alone, $kind", (optimizer) => {
+    const falling = factors.map((_, step) => (step < 20 ? 1 : 0.1));
+    const rising = factors.map((_, step) => step / 50);
+    const own = [falling, rising].map((schedule) => ({ ...trial(0.1, 0.01), factors: schedule }));
+    const together = train({ optimizer, trials: own });
+    own.forEach((one, t) =>
+      expect(largestDifference(train({ optimizer, trials: [one] })[0]!, together[t]!)).toBeLessThan(1e-5),
+    );
+    const shared = [trial(0.1, 0.01)];
+    expect(train({ optimizer, trials: shared, apart: true })).toEqual(train({ optimizer, trials: shared }));
+  });
+
+  test.each(optimizers)("leave no tensor behind, $kind", (optimizer) => {
+    const before = tf.memory().numTensors;
+    train({ optimizer, trials: [trial(0.1, 0.01)], steps: 3 });
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  test("the momentum outlives a rate of zero in the middle of training", () => {
+    const optimizer: FirstOrderOptimizer = { kind: "sgd", momentum: 0.9, nesterov: true };
+    const withZero = factors.map((factor, step) => (step === 10 ? 0 : 0.5 + 0.5 * factor));
+    const almost = withZero.map((factor) => Math.max(factor, 1e-6));
+    const [stopped, slow] = [withZero, almost].map(
+      (schedule) => train({ optimizer, trials: [{ ...trial(0.1, 0.01), factors: schedule }] })[0]!,
+    ) as [number[], number[]];
+    expect(largestDifference(stopped, slow)).toBeLessThan(1e-5);
+  });
+});

@@ -1,0 +1,125 @@
+import type { BankPlace } from "../heads/bank.js";
+import type { TrainingJob } from "./job.js";
+import type { EpochReport, Trainer, TrainOptions } from "./trainer.js";
+
+/** A trainer of some of the heads and trials. */
+export interface TrainerShare {
+  trainer: Trainer;
+  /** For each of its heads: which one of the whole job it is, and which of that one's trials. */
+  places: { head: number; trials: number[] }[];
+}
+
+/**
+ * Several trainers as one.
+ *
+ * @param options.job whose heads and trials the shares divide among them.
+ * @param options.order `together` for trainers in processes of their own; `in turn` for banks of this process.
+ */
+export function combinedTrainer(options: {
+  job: TrainingJob;
+  shares: TrainerShare[];
+  order: "together" | "in turn";
+}): Trainer {
+  const { job, shares, order } = options;
+  const { seeds, heads } = job;
+  const empty = <T>(): T[][][] => seeds.map(() => heads.map(() => []));
+  /** Puts `[seed][head][trial]` of each share where it stands in the whole. */
+  const merged = <T>(parts: T[][][][]): T[][][] => {
+    const whole = empty<T>();
+    parts.forEach((part, p) => place(whole, part, shares[p]!));
+    return whole;
+  };
+  const each = <T>(work: (share: TrainerShare) => Promise<T>) => Promise.all(shares.map(work));
+  return {
+    job,
+    steps: shares.reduce((sum, { trainer }) => sum + trainer.steps, 0),
+    train: async (training) => {
+      if (order === "together") return trainTogether(shares, training, merged);
+      for (const [p, { trainer, places }] of shares.entries()) {
+        const onEpoch = ({ epoch, losses, diverged }: EpochReport) => {
+          const whole = empty<number>();
+          place(whole, losses as number[][][], shares[p]!);
+          training.onEpoch?.({ epoch, losses: whole, diverged: diverged.map((one) => outward(one, places)) });
+        };
+        await trainer.train({ ...training, checkpoint: checkpointOf(training, p), onEpoch });
+      }
+    },
+    diverged: async () => merged(await each(({ trainer }) => trainer.diverged())),
+    scores: async () => merged(await each(({ trainer }) => trainer.scores())),
+    judge: async ({ part, wanted = heads.map(({ trials }) => trials.map((_, t) => t)) }) => {
+      const inside = shares.map(({ places }) =>
+        places.map(({ head, trials }) => wanted[head]!.flatMap((t) => (trials.includes(t) ? [trials.indexOf(t)] : []))),
+      );
+      const judged = await Promise.all(shares.map(({ trainer }, p) => trainer.judge({ part, wanted: inside[p]! })));
+      const whole = empty<(typeof judged)[number][number][number][number]>();
+      judged.forEach((bySeed, p) =>
+        bySeed.forEach((ofSeed, s) =>
+          ofSeed.forEach((ofHead, h) => {
+            const { head, trials } = shares[p]!.places[h]!;
+            ofHead.forEach((judgement, i) => {
+              whole[s]![head]![wanted[head]!.indexOf(trials[inside[p]![h]![i]!]!)] = judgement;
+            });
+          }),
+        ),
+      );
+      return whole;
+    },
+    weights: ({ seed, head, trial }) => {
+      for (const { trainer, places } of shares) {
+        const own = places.findIndex((one) => one.head === head && one.trials.includes(trial));
+        if (own >= 0) return trainer.weights({ seed, head: own, trial: places[own]!.trials.indexOf(trial) });
+      }
+      throw new Error(`No share holds trial ${trial} of head ${head}`);
+    },
+    close: async () => void (await each(({ trainer }) => trainer.close())),
+  };
+}
+
+/** An epoch is told when all shares have made it. */
+async function trainTogether(
+  shares: TrainerShare[],
+  training: TrainOptions,
+  merged: (parts: (number | undefined)[][][][]) => (number | undefined)[][][],
+): Promise<void> {
+  const reported: EpochReport[][] = shares.map(() => []);
+  let told = 0;
+  const onEpoch = (p: number, report: EpochReport) => {
+    reported[p]!.push(report);
+    while (reported.every((reports) => reports.length > told)) {
+      const of = reported.map((reports) => reports[told]!);
+      training.onEpoch?.({
+        epoch: ++told,
+        losses: merged(of.map(({ losses }) => losses)),
+        diverged: of.flatMap(({ diverged }, i) => diverged.map((one) => outward(one, shares[i]!.places))),
+      });
+    }
+  };
+  const results = await Promise.allSettled(
+    shares.map(({ trainer }, p) =>
+      trainer.train({
+        ...training,
+        checkpoint: checkpointOf(training, p),
+        onEpoch: (report) => onEpoch(p, report),
+      }),
+    ),
+  );
+  // All of them have stopped, and saved what they had.
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+}
+
+function place<T>(whole: T[][][], part: T[][][], { places }: TrainerShare): void {
+  part.forEach((ofSeed, s) =>
+    ofSeed.forEach((ofHead, h) => {
+      const { head, trials } = places[h]!;
+      ofHead.forEach((value, t) => (whole[s]![head]![trials[t]!] = value));
+    }),
+  );
+}
+
+function outward({ seed, head, trial }: BankPlace, places: TrainerShare["places"]): BankPlace {
+  return { seed, head: places[head]!.head, trial: places[head]!.trials[trial]! };
+}
+
+function checkpointOf({ checkpoint }: TrainOptions, share: number): TrainOptions["checkpoint"] {
+  return checkpoint && { ...checkpoint, file: `${checkpoint.file}.${share}` };
+}

@@ -1,0 +1,10 @@
+import { bankTrainer } from "./bank-trainer.js";
+import type { TrainingJob, TrainingParts } from "./job.js";
+import type { Trainer } from "./trainer.js";
+
+/** A trainer of one job in this process. */
+export function trainerHere({ job, parts }: { job: TrainingJob; parts: TrainingParts }): Trainer {
+  const { batchSize } = job;
+  if (batchSize === undefined) throw new Error("full-batch training");
+  return bankTrainer({ job: { ...job, batchSize }, parts });
+}
