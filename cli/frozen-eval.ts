@@ -11,6 +11,7 @@ export const commands = {
   preprocess: async () => (await import("./preprocess.js")).preprocess,
   "extract-features": async () => (await import("./extract-features.js")).extractFeatures,
   "eval-linear": async () => (await import("./eval-linear.js")).evalLinear,
+  "export-classifier": async () => (await import("./export-classifier.js")).exportClassifier,
   compare: async () => (await import("./compare.js")).compare,
 } satisfies Record<string, () => Promise<Command>>;
 

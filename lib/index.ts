@@ -13,6 +13,13 @@ export { inspectGraphModel } from "./backbones/inspect.js";
 export { parseLayers, type LayerEntry, type LayerRequest } from "./backbones/layers.js";
 export type { BackboneManifest, Tap } from "./backbones/manifest.js";
 export { parsePooling, type Pooling } from "./backbones/pooling.js";
+export {
+  exportClassifier,
+  type ExportClassifierOptions,
+  type ExportedClassifier,
+} from "./classifiers/export-classifier.js";
+export { loadClassifier, type Classifier, type ClassProbability } from "./classifiers/load-classifier.js";
+export type { ClassifierManifest } from "./classifiers/manifest.js";
 export { convertCheckpoint, type ConvertOptions, type ConvertedBackbone } from "./convert/convert.js";
 export { openDataset } from "./datasets/open.js";
 export type { Dataset, DatasetSplit, SplitName, Targets } from "./datasets/dataset.js";

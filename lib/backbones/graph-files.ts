@@ -117,15 +117,16 @@ const bytesOf: Record<string, number> = {
   bool: 1,
 };
 
+/** Bytes that a weight takes in its file; NaN for texts, whose length stands in the file alone. */
+export function weightBytes({ shape, dtype, quantization }: WeightSpec): number {
+  const bytes = bytesOf[quantization?.dtype ?? dtype];
+  return bytes === undefined ? NaN : shape.reduce((product, size) => product * size, bytes);
+}
+
 async function checkSizes(files: string[], weights: WeightSpec[]): Promise<void> {
   const sizes = await Promise.all(files.map(sizeOf));
-  const each = weights.map(({ shape, dtype, quantization }) => {
-    const bytes = bytesOf[quantization?.dtype ?? dtype];
-    return bytes === undefined ? NaN : shape.reduce((product, size) => product * size, bytes);
-  });
-  const due = sum(each);
+  const due = sum(weights.map(weightBytes));
   const found = sum(sizes);
-  // Strings have no length in the manifest.
   if (Number.isNaN(due) || due === found) return;
   const listed = files.map((file, i) => `${file} (${sizes[i]} bytes)`).slice(0, 8).join(", "); // prettier-ignore
   throw new UserError(
@@ -146,7 +147,8 @@ async function sizeOf(file: string): Promise<number> {
   }
 }
 
-async function readWeights(file: string): Promise<ArrayBuffer> {
+/** The content of a weight file. */
+export async function readWeights(file: string): Promise<ArrayBuffer> {
   try {
     const bytes = await fs.readFile(file);
     return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;

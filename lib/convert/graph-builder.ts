@@ -17,9 +17,12 @@ export interface GraphTensor {
 export type Padding = "same" | number | readonly [rows: number, columns: number];
 
 export interface Window {
-  stride?: number;
+  stride?: Size;
   padding: Padding;
 }
+
+/** For rows and columns alike, or apart. */
+type Size = number | readonly [rows: number, columns: number];
 
 export interface GraphTap {
   name: string;
@@ -35,28 +38,35 @@ export interface NodeDef {
   attr: Record<string, unknown>;
 }
 
+/** A graph that is there, to be continued. */
+export interface GraphStart {
+  nodes: readonly NodeDef[];
+  input: GraphTensor;
+}
+
 /**
- * A TensorFlow graph, built node by node: NHWC, float32, one input of images, any batch.
+ * A TensorFlow graph, built node by node: NHWC, float32, one input (of images, where none is given), any batch.
  *
  * Nodes are the plain operations (Conv2D, BiasAdd, Relu6, …), for those run on every backend, any of them can be tapped,
  * and TensorFlow fuses them itself where it runs them. Weights are promises: their numbers are read when the model is
  * written, one weight at a time.
  */
 export class GraphBuilder {
-  readonly nodes: NodeDef[] = [];
+  readonly nodes: NodeDef[];
   readonly taps: GraphTap[] = [];
   readonly input: GraphTensor;
-  /** By the name of their node. */
+  /** Those that were added here, by the name of their node. */
   readonly weights = new Map<string, Weight>();
   /** Shape of what each node gives for one image; weights are not in it. */
   readonly shapes = new Map<string, readonly number[]>();
+  private readonly names: Set<string>;
 
-  constructor({ height, width }: { height: number; width: number }) {
-    const dim = [-1, height, width, 3].map((size) => ({ size: String(size) }));
-    this.input = this.node("images", "Placeholder", [], [height, width, 3], {
-      dtype: float,
-      shape: { shape: { dim } },
-    });
+  constructor(start: { height: number; width: number } | GraphStart) {
+    const { nodes, input } = "nodes" in start ? start : placeholder("images", [start.height, start.width, 3]);
+    this.nodes = [...nodes];
+    this.names = new Set(nodes.map(({ name }) => name));
+    this.input = input;
+    this.shapes.set(input.node, input.shape);
   }
 
   /** Makes a tensor of the graph a tap; without a pooling, a map is averaged and a vector taken as it is. */
@@ -113,12 +123,12 @@ export class GraphBuilder {
   }
 
   /** The padding never wins, as in PyTorch. */
-  maxPool(name: string, input: GraphTensor, { size, ...window }: Window & { size: number }): GraphTensor {
+  maxPool(name: string, input: GraphTensor, { size, ...window }: Window & { size: Size }): GraphTensor {
     return this.pool(name, "MaxPool", input, size, window, -3.4028234663852886e38);
   }
 
   /** The padding's zeros count in the mean, as in PyTorch; those of `same` do not, as in TensorFlow. */
-  averagePool(name: string, input: GraphTensor, { size, ...window }: Window & { size: number }): GraphTensor {
+  averagePool(name: string, input: GraphTensor, { size, ...window }: Window & { size: Size }): GraphTensor {
     return this.pool(name, "AvgPool", input, size, window, 0);
   }
 
@@ -140,15 +150,34 @@ export class GraphBuilder {
     return this.node(name, "MatMul", inputs, [matrix.shape[1]!], attr);
   }
 
-  private pool(name: string, op: string, input: GraphTensor, size: number, window: Window, filler: number) {
+  /**
+   * Any other operation.
+   *
+   * @param options.inputs a weight among them becomes a constant of the graph.
+   * @param options.shape of what it gives for one image.
+   * @param options.attr besides `T`, which is float32.
+   */
+  operation(options: {
+    name: string;
+    op: string;
+    inputs: readonly (GraphTensor | Weight)[];
+    shape: readonly number[];
+    attr?: NodeDef["attr"];
+  }): GraphTensor {
+    const { name, op, inputs, shape, attr } = options;
+    const nodes = inputs.map((input, i) => ("node" in input ? input.node : this.weight(`${name}/input${i}`, input)));
+    return this.node(name, op, nodes, shape, { T: float, ...attr });
+  }
+
+  private pool(name: string, op: string, input: GraphTensor, size: Size, window: Window, filler: number) {
     const { padding, stride } = window;
     const padded = padding === "same" || sides(padding).every((side) => side === 0);
     const source = padded ? input : this.pad(`${name}/pad`, input, sides(padding), filler);
-    const { shape, attr } = slide(source, [size, size], { stride, padding: padding === "same" ? padding : 0 });
+    const { shape, attr } = slide(source, sides(size), { stride, padding: padding === "same" ? padding : 0 });
     return this.node(name, op, [source.node], [...shape, input.shape[2]!], {
       ...attr,
       T: float,
-      ksize: ints([1, size, size, 1]),
+      ksize: ints([1, ...sides(size), 1]),
     });
   }
 
@@ -186,26 +215,36 @@ export class GraphBuilder {
   }
 
   private insert(node: NodeDef): void {
-    if (this.shapes.has(node.name) || this.weights.has(node.name)) {
-      throw new Error(`two nodes of the graph are called ${node.name}`);
-    }
+    if (this.names.has(node.name)) throw new Error(`two nodes of the graph are called ${node.name}`);
+    this.names.add(node.name);
     this.nodes.push(node);
   }
+}
+
+/** The beginning of a graph: an input of any batch. */
+export function placeholder(name: string, shape: readonly number[]): GraphStart {
+  const dim = [-1, ...shape].map((size) => ({ size: String(size) }));
+  const attr = { dtype: float, shape: { shape: { dim } } };
+  return { nodes: [{ name, op: "Placeholder", attr }], input: { node: name, shape } };
 }
 
 /** The height and width that a sliding window leaves, and how TensorFlow is told of it. */
 function slide(input: GraphTensor, kernel: readonly [number, number], { stride = 1, padding }: Window) {
   const size = input.shape.slice(0, 2);
-  const common = { strides: ints([1, stride, stride, 1]), data_format: text("NHWC") };
-  const same = { shape: size.map((length) => Math.ceil(length / stride)), attr: { ...common, padding: text("SAME") } };
+  const strides = sides(stride);
+  const common = { strides: ints([1, ...strides, 1]), data_format: text("NHWC") };
+  const same = {
+    shape: size.map((length, i) => Math.ceil(length / strides[i]!)),
+    attr: { ...common, padding: text("SAME") },
+  };
   if (padding === "same") return same;
   const added = sides(padding);
-  const shape = size.map((length, i) => Math.floor((length + 2 * added[i]! - kernel[i]!) / stride) + 1);
+  const shape = size.map((length, i) => Math.floor((length + 2 * added[i]! - kernel[i]!) / strides[i]!) + 1);
   if (shape.some((length) => length < 1)) throw new Error(`a window of ${kernel.join("x")} is larger than its map`);
   if (added.every((side) => side === 0)) return { shape, attr: { ...common, padding: text("VALID") } };
   // Where TensorFlow would add the same, it is not told: some kernels know only its own paddings.
   const isSame = size.every((length, i) => {
-    const missing = Math.max(0, (same.shape[i]! - 1) * stride + kernel[i]! - length);
+    const missing = Math.max(0, (same.shape[i]! - 1) * strides[i]! + kernel[i]! - length);
     return missing === 2 * added[i]!;
   });
   if (isSame) return same;
@@ -213,8 +252,8 @@ function slide(input: GraphTensor, kernel: readonly [number, number], { stride =
   return { shape, attr: { ...common, padding: text("EXPLICIT"), explicit_paddings: ints(explicit) } };
 }
 
-function sides(padding: Exclude<Padding, "same">): readonly [number, number] {
-  return typeof padding === "number" ? [padding, padding] : padding;
+function sides(size: Size): readonly [number, number] {
+  return typeof size === "number" ? [size, size] : size;
 }
 
 function expectChannels(name: string, { shape }: GraphTensor, channels: number): void {
