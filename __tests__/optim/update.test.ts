@@ -173,6 +173,50 @@ describeOnBackends("steps of optimizers", () => {
     expect(tf.memory().numTensors).toBe(before);
   });
 
+  test.each([true, false])(
+    "large tensors move by the same formula, and copies of them stay, Nesterov %s",
+    (nesterov) => {
+      const before = tf.memory().numTensors;
+      const [rows, columns, momentum] = [200, 100, 0.9];
+      const numbers = (seed: number) =>
+        tf.tidy(() => tf.randomNormal([1, rows, columns], 0, 1, "float32", seed).dataSync() as Float32Array);
+      const [start, first, second] = [numbers(1), numbers(2), numbers(3)] as [Float32Array, Float32Array, Float32Array];
+      const optimizer: FirstOrderOptimizer = { kind: "sgd", momentum, nesterov };
+      tf.tidy(() => {
+        const value = tf.keep(tf.tensor3d(start, [1, rows, columns]));
+        const copy = value.clone();
+        const parameter: Parameter = { value, slots: createSlots(optimizer, value) };
+        const decay = tf.fill([1, 1, columns], -0.01);
+        const common = { optimizer, parameter, decay, lr: decay, squaredNorm: tf.square };
+        const gradient = (data: Float32Array) => tf.tensor3d(data, [1, rows, columns]);
+        update({ ...common, gradient: gradient(first), rateChange: 1, step: 1 });
+        const between = parameter.value.clone();
+        const valuesBetween = between.dataSync().slice();
+        update({ ...common, gradient: gradient(second), rateChange: 0.5, step: 2 });
+        let [largest, w0, p] = [0, 0, 0];
+        const own = parameter.value.dataSync();
+        for (let i = 0; i < start.length; i++) {
+          [w0, p] = [start[i]!, 0];
+          for (const [g, change] of [
+            [first[i]!, 1],
+            [second[i]!, 0.5],
+          ] as const) {
+            // prettier-ignore
+            const q = g - 0.01 * w0;
+            p = momentum * change * p + q;
+            w0 += nesterov ? q + momentum * p : p;
+          }
+          largest = Math.max(largest, Math.abs(w0 - own[i]!));
+        }
+        expect(largest).toBeLessThan(1e-5);
+        expect(copy.dataSync()).toEqual(start);
+        expect(between.dataSync()).toEqual(valuesBetween);
+        tf.dispose([parameter.value, parameter.slots]);
+      });
+      expect(tf.memory().numTensors).toBe(before);
+    },
+  );
+
   test("the momentum outlives a rate of zero in the middle of training", () => {
     const optimizer: FirstOrderOptimizer = { kind: "sgd", momentum: 0.9, nesterov: true };
     const withZero = factors.map((factor, step) => (step === 10 ? 0 : 0.5 + 0.5 * factor));
