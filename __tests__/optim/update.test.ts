@@ -177,7 +177,7 @@ describeOnBackends("steps of optimizers", () => {
     "large tensors move by the same formula, and copies of them stay, Nesterov %s",
     (nesterov) => {
       const before = tf.memory().numTensors;
-      const [rows, columns, momentum] = [200, 100, 0.9];
+      const [rows, columns, momentum] = [200, 400, 0.9];
       const numbers = (seed: number) =>
         tf.tidy(() => tf.randomNormal([1, rows, columns], 0, 1, "float32", seed).dataSync() as Float32Array);
       const [start, first, second] = [numbers(1), numbers(2), numbers(3)] as [Float32Array, Float32Array, Float32Array];

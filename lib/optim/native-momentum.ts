@@ -12,7 +12,7 @@ interface NativeBackend {
 }
 
 /** Below, the calls of the operations cost more than passes over memory. */
-const leastSize = 2 ** 14;
+const leastSize = 2 ** 16;
 
 /**
  * p ← μ·p + q and w ← w + q + μ·p (Nesterov) or w + p in one pass over memory, in place: TensorFlow's own

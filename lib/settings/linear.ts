@@ -190,5 +190,5 @@ export function scheduleOf({ schedule, epochs }: Pick<LinearSettings, "schedule"
 
 function proportional(epochs: number): number[] {
   const milestones = [2, 4, 6].map((sevenths) => Math.round((epochs * sevenths) / 7));
-  return [...new Set(milestones)].filter((epoch) => epoch > 0);
+  return [...new Set(milestones)].filter((epoch) => epoch > 0 && epoch < epochs);
 }
