@@ -1,5 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
+import { nativeMomentum } from "./native-momentum.js";
+
 /**
  * Stochastic gradient descent with momentum, Nesterov's or plain, and coupled weight decay, to PyTorch's formula:
  *
@@ -7,12 +9,13 @@ import * as tf from "@tensorflow/tfjs";
  *
  * Here each column of a parameter belongs to a trial with its own η and λ, and the same is written with two savings.
  * The loss gradient arrives already multiplied by −η, for its columns are scaled where they are still a small matrix
- * (batch × columns). And the momentum is kept as n = −ημ·v, what the next step adds to begin with, so that a step is five
- * passes over memory, three without weight decay:
+ * (batch × columns). And the momentum is kept as p = −η·v, so that no other pass over memory has to know η:
  *
- *     q = −η∇ − ηλ·w,   p = n + q,   n ← μ·p,   w ← w + q + n   (Nesterov)   or   w ← w + p
+ *     q = −η∇ − ηλ·w,   p ← μ·p + q,   w ← w + q + μ·p   (Nesterov)   or   w ← w + p
  *
- * n depends on η, so it is multiplied by η′/η where the rate changes. A rate of 0 would lose it: see `leastFactor`.
+ * Native TensorFlow does the last two in one pass, which makes the step three, or one without weight decay; elsewhere it
+ * is six, or four. p depends on η, so it is multiplied by η′/η where the rate changes. A rate of 0 would lose it: see
+ * `leastFactor`.
  */
 export interface Sgd {
   /** In [0, 1). */
@@ -28,7 +31,7 @@ export interface Sgd {
  */
 export const leastFactor = 1e-12;
 
-/** A tensor that is trained, and its momentum n (as above); both of the parameter's shape. */
+/** A tensor that is trained, and its momentum p (as above); both of the parameter's shape. */
 export interface SgdParameter {
   value: tf.Tensor;
   momentum: tf.Tensor;
@@ -45,23 +48,27 @@ export interface SgdStep {
 }
 
 /** Replaces the parameter's tensors by those after one step (kept beyond any tidy); the old ones are disposed. */
-export function sgdStep(sgd: Sgd, step: SgdStep): void {
-  const { parameter } = step;
-  const before = { ...parameter };
-  const after = tf.tidy(() => ({ ...sgdMove(sgd, step) }));
-  parameter.value = tf.keep(after.value);
-  parameter.momentum = tf.keep(after.momentum);
-  before.value.dispose();
-  before.momentum.dispose();
+export function sgdStep({ momentum: factor, nesterov }: Sgd, step: SgdStep): void {
+  const { parameter, scaledGradient, scaledDecay, rateChange } = step;
+  tf.tidy(() => {
+    const { value } = parameter;
+    if (rateChange !== 1) replace(parameter, { value, momentum: tf.mul(parameter.momentum, rateChange) });
+    const { momentum } = parameter;
+    const move = scaledDecay ? tf.add(scaledGradient, tf.mul(value, scaledDecay)) : scaledGradient;
+    const native = nativeMomentum({ value, momentum, move, factor, nesterov });
+    replace(parameter, native ?? moved());
+
+    function moved(): SgdParameter {
+      const next = tf.add(tf.mul(momentum, factor), move);
+      return { value: nesterov ? tf.addN([value, move, tf.mul(next, factor)]) : tf.add(value, next), momentum: next };
+    }
+  });
 }
 
-/** Weights and momentum after one step. */
-export function sgdMove({ momentum, nesterov }: Sgd, step: SgdStep): SgdParameter {
-  const { parameter, scaledGradient, scaledDecay, rateChange } = step;
-  const w = parameter.value;
-  const n = rateChange === 1 ? parameter.momentum : tf.mul(parameter.momentum, rateChange);
-  const q = scaledDecay ? tf.add(scaledGradient, tf.mul(w, scaledDecay)) : scaledGradient;
-  const p = tf.add(n, q);
-  const next = tf.mul(p, momentum);
-  return { value: nesterov ? tf.addN([w, q, next]) : tf.add(w, p), momentum: next };
+function replace(parameter: SgdParameter, after: SgdParameter): void {
+  for (const name of ["value", "momentum"] as const) {
+    if (after[name] === parameter[name]) continue;
+    parameter[name].dispose();
+    parameter[name] = tf.keep(after[name]);
+  }
 }

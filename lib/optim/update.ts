@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { adamMove } from "./adam.js";
 import { larsMove } from "./lars.js";
 import type { Optimizer, Parameter } from "./optimizer.js";
-import { sgdMove } from "./sgd.js";
+import { sgdStep } from "./sgd.js";
 
 /** Those that move by one batch's gradient at a time. */
 export type FirstOrderOptimizer = Exclude<Optimizer, { kind: "lbfgs" }>;
@@ -67,28 +67,24 @@ export interface UpdateOptions {
  * The parameter's tensors are replaced by those after the step, which are kept beyond any tidy; the old ones are disposed.
  */
 export function update(options: UpdateOptions): void {
-  const { parameter } = options;
+  const { optimizer, parameter, gradient, decay, rateChange } = options;
   const { value, slots } = parameter;
-  const after = tf.tidy(() => move(options));
+  if (optimizer.kind === "sgd") {
+    const sgd = { value, momentum: slots.momentum! };
+    sgdStep(optimizer, { parameter: sgd, scaledGradient: gradient, scaledDecay: decay, rateChange });
+    parameter.value = sgd.value;
+    parameter.slots = { momentum: sgd.momentum };
+    return;
+  }
+  const after = tf.tidy(() => {
+    if (optimizer.kind !== "lars") {
+      return parts(adamMove(optimizer, { ...options, parameter: { value, mean: slots.mean!, square: slots.square! } }));
+    }
+    return parts(larsMove(optimizer, { ...options, parameter: { value, momentum: slots.momentum! } }));
+  });
   parameter.value = tf.keep(after.value);
   parameter.slots = Object.fromEntries(Object.entries(after.slots).map(([name, slot]) => [name, tf.keep(slot)]));
   tf.dispose([value, slots]);
-}
-
-function move(options: UpdateOptions): { value: tf.Tensor; slots: Parameter["slots"] } {
-  const { optimizer, gradient, decay, rateChange } = options;
-  const { value, slots } = options.parameter;
-  switch (optimizer.kind) {
-    case "sgd": {
-      const parameter = { value, momentum: slots.momentum! };
-      return parts(sgdMove(optimizer, { parameter, scaledGradient: gradient, scaledDecay: decay, rateChange }));
-    }
-    case "lars":
-      return parts(larsMove(optimizer, { ...options, parameter: { value, momentum: slots.momentum! } }));
-    case "adam":
-    case "adamw":
-      return parts(adamMove(optimizer, { ...options, parameter: { value, mean: slots.mean!, square: slots.square! } }));
-  }
 }
 
 function parts<T extends { value: tf.Tensor }>({ value, ...slots }: T) {

@@ -80,7 +80,8 @@ function composed(
     .map((part) => nodes === 1 && part.name === "linear" && part.start_value <= part.end_value)
     .lastIndexOf(true);
   const left = parts.filter((_, i) => i !== needless);
-  return left.length === 1 ? { ...rate, ...left[0]! } : { ...rate, schedulers: left };
+  const rest = { ...rate, schedulers: left };
+  return left.length === 1 ? { ...rest, ...left[0]! } : rest;
 }
 
 /**

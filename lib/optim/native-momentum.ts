@@ -1,0 +1,67 @@
+import * as tf from "@tensorflow/tfjs";
+
+/** What the native backend (tfjs-node's) has beyond others: it runs any of TensorFlow's operations by name. */
+interface NativeBackend {
+  binding: Record<"TF_ATTR_STRING" | "TF_ATTR_TYPE" | "TF_ATTR_SHAPE" | "TF_ATTR_BOOL" | "TF_FLOAT", number>;
+  executeMultipleOutputs(
+    name: string,
+    attributes: { name: string; type: number; value: unknown }[],
+    inputs: tf.Tensor[],
+    outputs: number,
+  ): tf.Tensor[];
+}
+
+/** Below, the calls of the operations cost more than passes over memory. */
+const leastSize = 2 ** 16;
+
+/**
+ * p ← μ·p + q and w ← w + q + μ·p (Nesterov) or w + p in one pass over memory, in place: TensorFlow's own
+ * ResourceApplyKerasMomentum. The tensors become variables for the time of the call. Variables share a tensor's buffer,
+ * and what else still holds it keeps its values: TensorFlow copies before it writes then.
+ *
+ * @param options.value,momentum disposed here.
+ * @returns the tensors after the step; undefined, and nothing done, on other backends and for small tensors.
+ */
+export function nativeMomentum(options: {
+  value: tf.Tensor;
+  momentum: tf.Tensor;
+  /** q. */
+  move: tf.Tensor;
+  /** μ. */
+  factor: number;
+  nesterov: boolean;
+}): { value: tf.Tensor; momentum: tf.Tensor } | undefined {
+  const backend: unknown = tf.backend();
+  const { value, momentum, move, factor, nesterov } = options;
+  if (!isNative(backend) || value.size < leastSize) return undefined;
+  const { binding } = backend;
+  const typed = (name: string) => ({ name, type: binding.TF_ATTR_TYPE, value: binding.TF_FLOAT });
+  const flag = (name: string, on: boolean) => ({ name, type: binding.TF_ATTR_BOOL, value: on });
+  const text = (name: string, of: string) => ({ name, type: binding.TF_ATTR_STRING, value: of });
+  const run = (name: string, attributes: { name: string; type: number; value: unknown }[], inputs: tf.Tensor[]) =>
+    void backend.executeMultipleOutputs(name, attributes, inputs, 0);
+  const variableOf = (tensor: tf.Tensor, name: string) => {
+    const shape = { name: "shape", type: binding.TF_ATTR_SHAPE, value: tensor.shape };
+    const attributes = [text("container", ""), text("shared_name", `frozen-eval/${name}`), typed("dtype"), shape];
+    const [variable] = backend.executeMultipleOutputs("VarHandleOp", attributes, [], 1) as [tf.Tensor];
+    run("AssignVariableOp", [typed("dtype")], [variable, tensor]);
+    tensor.dispose();
+    return variable;
+  };
+  const tensorOf = (variable: tf.Tensor) => {
+    const [tensor] = backend.executeMultipleOutputs("ReadVariableOp", [typed("dtype")], [variable], 1) as [tf.Tensor];
+    run("DestroyResourceOp", [flag("ignore_lookup_error", false)], [variable]);
+    return tensor;
+  };
+  return tf.tidy(() => {
+    const weights = variableOf(value, "weights");
+    const moments = variableOf(momentum, "momentum");
+    const attributes = [typed("T"), flag("use_locking", false), flag("use_nesterov", nesterov)];
+    run("ResourceApplyKerasMomentum", attributes, [weights, moments, tf.scalar(-1), move, tf.scalar(factor)]);
+    return { value: tensorOf(weights), momentum: tensorOf(moments) };
+  });
+}
+
+function isNative(backend: unknown): backend is NativeBackend {
+  return typeof backend === "object" && backend !== null && "binding" in backend && "executeMultipleOutputs" in backend;
+}
