@@ -57,21 +57,24 @@ describe("imageBatches", () => {
 
   test.each([0, 1, 3])("%d workers, any batch and look-ahead: the same random pixels", async (workers) => {
     const order = Uint32Array.of(6, 0, 3, 3, 1, 5, 2, 4);
-    const settings = { transform: chance, order, seed: 7, epoch: 2 };
+    const draws = Uint32Array.of(2, 2, 5, 2, 2, 9, 2, 2);
+    const settings = { transform: chance, order, seed: 7, draws };
     const { pixels } = await collect({ ...settings, workers, batchSize: 1 + workers, lookAhead: 1 + workers });
     const expected: number[] = [];
-    for (const row of order) {
-      const stream = random(7, "augment", 2, row);
+    for (const [position, row] of order.entries()) {
+      const stream = random(7, "augment", draws[position]!, row);
       const one = { transform: parseTransform(chance), source: options.source(row), random: stream };
       expected.push(...(await applyTransform(one)).data);
     }
     expect(pixels).toEqual(expected);
   });
 
-  test("another seed or epoch gives other pixels", async () => {
+  test("another seed or draw gives other pixels", async () => {
     const first = (await collect({ transform: chance, seed: 1 })).pixels;
     expect((await collect({ transform: chance, seed: 2 })).pixels).not.toEqual(first);
-    expect((await collect({ transform: chance, seed: 1, epoch: 1 })).pixels).not.toEqual(first);
+    expect(
+      (await collect({ transform: chance, seed: 1, draws: new Uint32Array(names.length).fill(1) })).pixels,
+    ).not.toEqual(first);
   });
 
   test("takes images from a larger buffer, and pixels", async () => {

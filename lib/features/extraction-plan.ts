@@ -3,8 +3,9 @@ import type { LayerRequest } from "../backbones/layers.js";
 import type { SplitName } from "../datasets/dataset.js";
 import { imageBatches } from "../images/pipeline.js";
 import { parseTransform } from "../images/transform.js";
-import { forward, layerSpec, placeOf, splitsOf } from "./extract.js";
+import { placeOf, splitsOf } from "./extract.js";
 import type { ExtractFeaturesOptions } from "./extract.js";
+import { forward, layerSpec } from "./fill-store.js";
 import { findStore } from "./store-format.js";
 import { missingLayers } from "./store.js";
 
