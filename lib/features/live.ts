@@ -42,12 +42,16 @@ export async function liveFeatures(options: LiveFeaturesOptions): Promise<Featur
  * @throws UserError as {@link liveFeatures}.
  */
 export async function viewFeatures(options: LiveFeaturesOptions & { views: number }): Promise<FeatureSet> {
-  const { views: count, seed = 0, precision = "float32" } = options;
+  const { views: count, ...extraction } = options;
+  const { seed = 0, precision = "float32" } = extraction;
   if (!Number.isInteger(count) || count < 1) throw expected("an integer of at least 1", "--views", count);
-  return augmentedFeatures(options, async ({ plain, positions, split, layers, transform }) => {
-    const place = placeOf({ ...options, split, transform, precision, views: { count, seed } });
-    const { store, ...extraction } = await fillStore({ ...options, split, place, requests: layers });
-    return { source: await openViewsSource({ store, layers: layers.map(layerSpec), plain, positions }), extraction };
+  return augmentedFeatures(extraction, async ({ plain, positions, split, layers, transform }) => {
+    const place = placeOf({ ...extraction, split, transform, precision, views: { count, seed } });
+    const { store, ...done } = await fillStore({ ...extraction, split, place, requests: layers });
+    return {
+      source: await openViewsSource({ store, layers: layers.map(layerSpec), plain, positions }),
+      extraction: done,
+    };
   });
 }
 

@@ -58,10 +58,13 @@ export async function trainBank(options: TrainingOptions): Promise<void> {
         const order = random(seed, "order", epoch).permutation(train.rows.length);
         return order.map((position) => train.rows[position]!).subarray(step * batchSize, used);
       });
+      // Each seed sees other views, and sees them again where a run is taken up.
+      const draws = bank.seeds.map((seed) => random(seed, "draw", epoch).integer(2 ** 32));
       const pass = train.source.pass({
         rows: sideBySide(orders, batchSize),
         batchSize: batchSize * orders.length,
         layers,
+        draws: sideBySide(orders.map((order, s) => order.map(() => draws[s]!)), batchSize), // prettier-ignore
       });
       for await (const { rows, features } of pass) {
         const factor = learningRateFactor(schedule, { epoch, epochs, step, stepsPerEpoch });
