@@ -85,17 +85,8 @@ test("stored views are extracted once, and train other heads than plain or live 
   expect(live.stdout).toContain("of which 480 have to pass");
 });
 
-test("what does not go together is refused in a sentence", async () => {
-  const told = async (...more: string[]) => {
-    const { status, stderr } = await run("eval-linear", more, folder);
-    expect(status).toBe(2);
-    return stderr;
-  };
-  expect(await told("--features", "live", "--data", "folder:photos")).toContain("--backbone");
-  expect(await told(...argv, "--features", "live", "--views", "2")).toContain("either --features live or --views");
-  expect(await told("--features", "features/x", "--views", "2")).toContain("either --features or --views");
-  const random = "random_resized_crop(32)|normalize(imagenet)";
-  expect(await told(...argv, "--train-transform", random)).toContain("--features live or --views beside --train-transform"); // prettier-ignore
-  expect(await told(...argv, "--views", "0")).toContain("Expected an integer of at least 1 for --views");
-  expect(await told(...argv, "--views", "2", "--train-transform", "resize(24x24)")).toContain("32x32");
+test("a training transform of another size is refused before an image is read", async () => {
+  const { status, stderr } = await run("eval-linear", [...argv, "--views", "2", "--train-transform", "resize(24x24)"], folder); // prettier-ignore
+  expect(status).toBe(2);
+  expect(stderr).toContain("Expected images of 32x32, as convnet wants them, for --train-transform");
 });
