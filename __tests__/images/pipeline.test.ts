@@ -69,6 +69,18 @@ describe("imageBatches", () => {
     expect(pixels).toEqual(expected);
   });
 
+  test("cuts batches where it is told to, and says where each image stands in the pass", async () => {
+    const order = Uint32Array.of(6, 5, 4, 3, 2, 1, 0);
+    const cut: number[][] = [];
+    const positions: number[] = [];
+    for await (const batch of imageBatches({ ...options, order, batchSize: 2, cutEvery: 3, workers: 0 })) {
+      cut.push([...batch.rows]);
+      positions.push(...batch.positions);
+    }
+    expect(cut).toEqual([[6, 5], [4], [3, 2], [1], [0]]);
+    expect(positions).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  });
+
   test("another seed or draw gives other pixels", async () => {
     const first = (await collect({ transform: chance, seed: 1 })).pixels;
     expect((await collect({ transform: chance, seed: 2 })).pixels).not.toEqual(first);
@@ -140,9 +152,9 @@ describe("bad images", () => {
     const { rows, pixels, bad } = await collect({ ...mixed(), workers, onBadImage: "skip" });
     expect(rows).toEqual([[1, 3], []]);
     expect(bad).toEqual([
-      { id: "empty.jpg", row: 0, reason: expect.stringContaining("an empty file (0 bytes)") as string },
-      { id: "text.png", row: 2, reason: expect.stringContaining("no image format") as string },
-      { id: "missing.jpg", row: 4, reason: expect.stringContaining("there is no such file") as string },
+      { id: "empty.jpg", row: 0, position: 0, reason: expect.stringContaining("an empty file (0 bytes)") as string },
+      { id: "text.png", row: 2, position: 2, reason: expect.stringContaining("no image format") as string },
+      { id: "missing.jpg", row: 4, position: 4, reason: expect.stringContaining("there is no such file") as string },
     ]);
     const good = await collect({ ...mixed(), order: Uint32Array.of(1, 3) });
     expect(pixels).toEqual(good.pixels);
