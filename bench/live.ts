@@ -1,6 +1,6 @@
 /**
  * One epoch of live training, JPEG files to a head's step: random resized crops and flips, EfficientNet-Lite0, one linear
- * head 1280 → 1000; beside PyTorch (channels-last, DataLoader, the same weights), in turns:
+ * head 1280 → 1000 of plain TensorFlow.js; beside PyTorch (channels-last, DataLoader, the same weights), in turns:
  *
  *     node dist/bench/live.js [--python python3] [--images 256] [--rounds 3] [--batch 64]
  */
@@ -9,6 +9,8 @@ import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 
+import * as tf from "@tensorflow/tfjs";
+
 import { prepareBackend } from "../lib/backend/backend.js";
 import { loadBackbone } from "../lib/backbones/backbone.js";
 import { convertCheckpoint } from "../lib/convert/convert.js";
@@ -16,10 +18,7 @@ import { openDataset } from "../lib/datasets/open.js";
 import { zooCheckpoint } from "../lib/downloads/zoo.js";
 import { liveFeatures } from "../lib/features/live.js";
 import type { FeatureSource } from "../lib/features/source.js";
-import { createHeadBank } from "../lib/heads/bank.js";
-import { initialWeights } from "../lib/heads/head.js";
-import { silent } from "../lib/progress.js";
-import { trainBank } from "../lib/protocols/training.js";
+import { random } from "../lib/random.js";
 import { median, openPeer } from "./peer.js";
 import { makePhotographs } from "./photographs.js";
 
@@ -83,39 +82,26 @@ async function main(): Promise<void> {
 
 /** Seconds of one epoch, and those of them that the head's steps take. */
 async function epoch(source: FeatureSource, batchSize: number): Promise<{ seconds: number; heads: number }> {
-  const bank = createHeadBank({
-    heads: [{ layer: "features", shape: [source.layers[0]!.width], kind: "fc" }],
-    trials: [{ lr: 0.1, weightDecay: 0 }],
-    seeds: [0],
-    classes,
-    sgd: { momentum: 0.9, nesterov: true },
-    regularizeBias: true,
-    initial: (head, seed) => initialWeights(head, classes, seed),
-  });
+  const optimizer = tf.train.momentum(0.1, 0.9, true);
+  const weight = tf.variable(tf.zeros([source.layers[0]!.width, classes]));
+  const bias = tf.variable(tf.zeros([classes]));
+  const rows = random(0, "order").permutation(source.size);
   let heads = 0;
-  const timed: typeof bank = {
-    ...bank,
-    step: (...step) => {
-      const started = performance.now();
-      bank.step(...step);
-      heads += (performance.now() - started) / 1000;
-    },
-  };
   const started = performance.now();
-  await trainBank({
-    bank: timed,
-    train: { source, rows: Uint32Array.from({ length: source.size }, (_, row) => row) },
-    layers: ["features"],
-    epochs: 1,
-    batchSize,
-    schedule: { kind: "constant" },
-    afterEpoch: async () => void (await bank.freezeDiverged()),
-    afterStep: async () => undefined,
-    progress: silent,
-  });
+  for await (const batch of source.pass({ rows, draws: rows.map(() => 1), batchSize })) {
+    const begun = performance.now();
+    tf.tidy(() => {
+      const labels = tf.oneHot(Array.from(batch.rows, (row) => row % classes), classes); // prettier-ignore
+      const scores = () => batch.features.features!.matMul(weight).add(bias);
+      optimizer.minimize(() => tf.losses.softmaxCrossEntropy(labels, scores()).asScalar());
+    });
+    tf.dispose(batch.features);
+    heads += performance.now() - begun;
+  }
   const seconds = (performance.now() - started) / 1000;
-  bank.dispose();
-  return { seconds, heads };
+  tf.dispose([weight, bias]);
+  optimizer.dispose();
+  return { seconds, heads: heads / 1000 };
 }
 
 void main();
