@@ -52,12 +52,23 @@ export const evalLinear = command(linearSettings, async (settings, context) => {
 });
 
 async function featuresOf(settings: LinearSettings, context: CommandContext): Promise<FeatureSet> {
-  if (settings.features !== undefined) {
+  if (areThere(settings)) {
     const { openFeatures } = await import("../lib/features/open-features.js");
     return openFeatures({ spec: settings.features, layers: settings.layers.map(layerName) });
   }
+  const { options } = await openExtraction(imagesOf(settings), context);
+  const { views } = settings;
+  if (settings.features === "live" || views !== undefined) {
+    const { liveFeatures, viewFeatures } = await import("../lib/features/live.js");
+    return views === undefined ? liveFeatures(options) : viewFeatures({ ...options, views });
+  }
   const { extractFeatures } = await import("../lib/features/extract.js");
-  return extractFeatures((await openExtraction(imagesOf(settings), context)).options);
+  return extractFeatures(options);
+}
+
+/** Whether the features are stored ones of the user's. */
+function areThere(settings: LinearSettings): settings is LinearSettings & { features: string } {
+  return settings.features !== undefined && settings.features !== "live";
 }
 
 async function plan(settings: LinearSettings, context: CommandContext) {
@@ -68,8 +79,8 @@ async function plan(settings: LinearSettings, context: CommandContext) {
 
 /** What there is to extract, and what to train on. */
 async function workOf(settings: LinearSettings, context: CommandContext) {
-  const { testFraction } = settings;
-  if (settings.features !== undefined) {
+  const { testFraction, views } = settings;
+  if (areThere(settings)) {
     const features = await featuresOf(settings, context);
     const { splits, classes } = features;
     await features.close();
@@ -84,10 +95,12 @@ async function workOf(settings: LinearSettings, context: CommandContext) {
   const { planExtraction } = await import("../lib/features/extraction-plan.js");
   const { options, dataset } = await openExtraction(imagesOf(settings), context);
   const { train, all } = dataset.splits;
+  const trainingImages = Math.round((train ?? all)!.size * (train ? 1 : 1 - testFraction));
+  const passes = settings.features === "live" ? settings.epochs * settings.seeds.length : 0;
   return {
-    extraction: await planExtraction(options),
+    extraction: await planExtraction({ ...options, views, liveImages: passes * trainingImages }),
     classes: dataset.classes.length,
-    trainingImages: Math.round((train ?? all)!.size * (train ? 1 : 1 - testFraction)),
+    trainingImages,
   };
 }
 

@@ -1,14 +1,15 @@
 import type { Backbone } from "../lib/backbones/backbone.js";
 import type { Dataset } from "../lib/datasets/dataset.js";
-import type { ExtractFeaturesOptions } from "../lib/features/extract.js";
+import type { LiveFeaturesOptions } from "../lib/features/live.js";
 import type { ExtractionSettings } from "../lib/settings/extraction.js";
 import type { CommandContext } from "./command.js";
 
 /** Opens what an extraction works on, and names its settings as the library does. */
 export async function openExtraction(
-  settings: Omit<ExtractionSettings, "splits"> & Pick<Partial<ExtractionSettings>, "splits">,
+  settings: Omit<ExtractionSettings, "splits"> &
+    Pick<Partial<ExtractionSettings>, "splits"> & { trainTransform?: string },
   { progress, signal }: CommandContext,
-): Promise<{ options: ExtractFeaturesOptions; backbone: Backbone; dataset: Dataset }> {
+): Promise<{ options: LiveFeaturesOptions; backbone: Backbone; dataset: Dataset }> {
   const { loadBackbone } = await import("../lib/backbones/backbone.js");
   const { openDataset } = await import("../lib/datasets/open.js");
   const dataset = await openDataset({ spec: settings.data, progress });

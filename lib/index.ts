@@ -27,6 +27,7 @@ export { UserError } from "./errors.js";
 export { arraySource, openNpyPair } from "./features/array-source.js";
 export { extractFeatures, type ExtractFeaturesOptions } from "./features/extract.js";
 export type { FeatureSet } from "./features/feature-set.js";
+export { liveFeatures, trainingTransform, viewFeatures, type LiveFeaturesOptions } from "./features/live.js";
 export { openFeatures } from "./features/open-features.js";
 export type { FeatureBatch, FeatureLayer, FeaturePass, FeatureSource } from "./features/source.js";
 export { createHeadBank, type HeadBank, type HeadBankOptions } from "./heads/bank.js";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 
-import { centreCrop, randomResizedCropBox, shortSideSize } from "../../lib/images/geometry.js";
+import { type Box, centreCrop, randomResizedCropBox, shortSideSize } from "../../lib/images/geometry.js";
 import { random, type Random } from "../../lib/random.js";
 import { golden } from "../golden.js";
 
@@ -33,6 +33,33 @@ test("a crop that is larger than the image is padded, the odd pixel right and be
 });
 
 describe("randomResizedCropBox", () => {
+  interface Drawn {
+    width: number;
+    height: number;
+    scale: [number, number];
+    ratio: [number, number];
+    /** What PyTorch's generator gave, 32 bits each. */
+    words: number[];
+    box: Box;
+  }
+
+  test("takes torchvision's boxes from the numbers that torchvision drew", () => {
+    const cases = golden<Drawn[]>("preprocess/random_resized_crop.json");
+    // Some are found at the first try (four numbers), some fall back after ten (twenty).
+    const tries = new Set(cases.map(({ words }) => words.length));
+    expect([4, 6, 20].every((count) => tries.has(count))).toBe(true);
+    for (const { width, height, scale, ratio, words, box } of cases) {
+      const left = [...words];
+      const stream: Random = {
+        ...random(0),
+        uniform: () => (left.shift()! % 2 ** 24) / 2 ** 24,
+        integer: (bound) => left.shift()! % bound,
+      };
+      expect(randomResizedCropBox({ image: { width, height }, scale, ratio, random: stream })).toEqual(box);
+      expect(left).toEqual([]);
+    }
+  });
+
   const usual = { scale: [0.08, 1] as const, ratio: [3 / 4, 4 / 3] as const };
   const side = fc.integer({ min: 1, max: 900 });
 

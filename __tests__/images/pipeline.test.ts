@@ -57,21 +57,36 @@ describe("imageBatches", () => {
 
   test.each([0, 1, 3])("%d workers, any batch and look-ahead: the same random pixels", async (workers) => {
     const order = Uint32Array.of(6, 0, 3, 3, 1, 5, 2, 4);
-    const settings = { transform: chance, order, seed: 7, epoch: 2 };
+    const draws = Uint32Array.of(2, 2, 5, 2, 2, 9, 2, 2);
+    const settings = { transform: chance, order, seed: 7, draws };
     const { pixels } = await collect({ ...settings, workers, batchSize: 1 + workers, lookAhead: 1 + workers });
     const expected: number[] = [];
-    for (const row of order) {
-      const stream = random(7, "augment", 2, row);
+    for (const [position, row] of order.entries()) {
+      const stream = random(7, "augment", draws[position]!, row);
       const one = { transform: parseTransform(chance), source: await options.source(row), random: stream };
       expected.push(...(await applyTransform(one)).data);
     }
     expect(pixels).toEqual(expected);
   });
 
-  test("another seed or epoch gives other pixels", async () => {
+  test("cuts batches where it is told to, and says where each image stands in the pass", async () => {
+    const order = Uint32Array.of(6, 5, 4, 3, 2, 1, 0);
+    const cut: number[][] = [];
+    const positions: number[] = [];
+    for await (const batch of imageBatches({ ...options, order, batchSize: 2, cutEvery: 3, workers: 0 })) {
+      cut.push([...batch.rows]);
+      positions.push(...batch.positions);
+    }
+    expect(cut).toEqual([[6, 5], [4], [3, 2], [1], [0]]);
+    expect(positions).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  });
+
+  test("another seed or draw gives other pixels", async () => {
     const first = (await collect({ transform: chance, seed: 1 })).pixels;
     expect((await collect({ transform: chance, seed: 2 })).pixels).not.toEqual(first);
-    expect((await collect({ transform: chance, seed: 1, epoch: 1 })).pixels).not.toEqual(first);
+    expect(
+      (await collect({ transform: chance, seed: 1, draws: new Uint32Array(names.length).fill(1) })).pixels,
+    ).not.toEqual(first);
   });
 
   test("takes images from a larger buffer, and pixels", async () => {
@@ -137,9 +152,9 @@ describe("bad images", () => {
     const { rows, pixels, bad } = await collect({ ...mixed(), workers, onBadImage: "skip" });
     expect(rows).toEqual([[1, 3], []]);
     expect(bad).toEqual([
-      { id: "empty.jpg", row: 0, reason: expect.stringContaining("an empty file (0 bytes)") as string },
-      { id: "text.png", row: 2, reason: expect.stringContaining("no image format") as string },
-      { id: "missing.jpg", row: 4, reason: expect.stringContaining("there is no such file") as string },
+      { id: "empty.jpg", row: 0, position: 0, reason: expect.stringContaining("an empty file (0 bytes)") as string },
+      { id: "text.png", row: 2, position: 2, reason: expect.stringContaining("no image format") as string },
+      { id: "missing.jpg", row: 4, position: 4, reason: expect.stringContaining("there is no such file") as string },
     ]);
     const good = await collect({ ...mixed(), order: Uint32Array.of(1, 3) });
     expect(pixels).toEqual(good.pixels);

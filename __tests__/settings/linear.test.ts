@@ -59,6 +59,19 @@ describe("linear settings", () => {
     expect(parse({ features: undefined, backbone: "b", data: "folder:d" }).layers).toEqual(["all"]);
   });
 
+  test("take live features and stored views of images only, and one of the two", () => {
+    const images = { features: undefined, backbone: "b", data: "folder:d" };
+    expect(parse({ ...images, features: "live", trainTransform: "hflip(0.5)" }).features).toBe("live");
+    expect(parse({ ...images, views: 3 }).views).toBe(3);
+    expect(() => parse({ features: "live", backbone: "b" })).toThrow("for --data but received nothing");
+    expect(() => parse({ ...images, features: "live", views: 3 })).toThrow("either --features live or --views");
+    expect(() => parse({ views: 3 })).toThrow("Expected either --features or --views but received both");
+    expect(() => parse({ ...images, views: 0 })).toThrow("for views but received 0");
+    expect(() => parse({ ...images, trainTransform: "hflip(0.5)" })).toThrow(
+      "Expected --features live or --views beside --train-transform but received neither",
+    );
+  });
+
   test("do not take Nesterov's momentum of nothing", () => {
     expect(() => parse({ optimizer: { momentum: 0 } })).toThrow("Expected a number above 0 for --momentum");
     expect(parse({ optimizer: { momentum: 0, nesterov: false } }).optimizer.momentum).toEqual([0]);

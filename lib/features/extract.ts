@@ -1,26 +1,17 @@
-import os from "node:os";
-
-import * as tf from "@tensorflow/tfjs";
-
 import type { Backbone } from "../backbones/backbone.js";
-import type { LayerEntry, LayerRequest } from "../backbones/layers.js";
+import type { LayerEntry } from "../backbones/layers.js";
 import { parseLayers } from "../backbones/layers.js";
 import type { Dataset, DatasetSplit, SplitName } from "../datasets/dataset.js";
 import { expected } from "../errors.js";
 import { digestOf } from "../files.js";
-import { badImagesError, imageBatches } from "../images/pipeline.js";
+import { badImagesError } from "../images/pipeline.js";
 import type { Transform } from "../images/transform.js";
 import { parseTransform } from "../images/transform.js";
 import type { Progress } from "../progress.js";
-import { silent } from "../progress.js";
 import type { FeatureSet } from "./feature-set.js";
 import type { FeatureSource } from "./source.js";
-import { findStore } from "./store-format.js";
-import type { LayerSpec, StorePlace } from "./store-format.js";
-import { missingLayers, openStore } from "./store.js";
-import type { FeatureStore } from "./store.js";
-import { openStoreWriter } from "./store-writer.js";
-import type { StoreWriter } from "./store-writer.js";
+import { fillStore, layerSpec } from "./fill-store.js";
+import type { StoreKey, StorePlace } from "./store-format.js";
 import { openStoredSource } from "./stored-source.js";
 
 export interface ExtractFeaturesOptions {
@@ -100,12 +91,16 @@ export async function extractFeatures(options: ExtractFeaturesOptions): Promise<
   };
 }
 
-/** Whether images come out of the transform as the backbone wants them. */
-function checkSize({ manifest }: Backbone, transform: Transform): void {
+/**
+ * Whether images come out of a transform as the backbone wants them.
+ *
+ * @param flag names the transform in the message.
+ */
+export function checkSize({ manifest }: Backbone, transform: Transform, flag = "--transform"): void {
   const { height, width } = manifest.input;
   const size = transform.outputSize();
   if (size && (size[0] !== height || size[1] !== width)) {
-    throw expected(`images of ${height}x${width}, as ${manifest.arch} wants them,`, "--transform", transform.text);
+    throw expected(`images of ${height}x${width}, as ${manifest.arch} wants them,`, flag, transform.text);
   }
 }
 
@@ -129,107 +124,10 @@ export function placeOf(options: {
   transform: string;
   precision: "float32" | "float16";
   root?: string;
+  views?: StoreKey["views"];
 }): StorePlace {
-  const { backbone, dataset, split, transform, precision, root = "features" } = options;
+  const { backbone, dataset, split, transform, precision, views, root = "features" } = options;
   const { title, arch } = backbone.manifest;
-  const key = { weights: backbone.digest, transform, precision, dataset: split.digest };
+  const key = { weights: backbone.digest, transform, precision, dataset: split.digest, views };
   return { root, title, arch, dataset: dataset.name, split: split.name, key };
-}
-
-export function layerSpec({ name, tap, pooling, shape }: LayerRequest): LayerSpec {
-  return { name, tap: tap.name, pooling: pooling.text, node: tap.node, shape };
-}
-
-/** Extracts what the store of one split lacks. */
-async function fillStore(
-  options: ExtractFeaturesOptions & { place: StorePlace; requests: LayerRequest[]; split: DatasetSplit },
-): Promise<{ store: FeatureStore; images: number; seconds: number }> {
-  const { dataset, place, requests, split } = options;
-  const layers = requests.map(layerSpec);
-  // What is whole is only read: several runs may use it at once, and it may stand where nobody can write.
-  const folder = await findStore(place);
-  if (folder && (await missingLayers({ folder, layers })).length === 0) {
-    return { store: await openStore({ folder, key: place.key }), images: 0, seconds: 0 };
-  }
-  const writer = await openStoreWriter({ place, layers, listing: split, classes: dataset.classes });
-  try {
-    const started = Date.now();
-    const images = split.size - writer.firstMissingRow;
-    if (images > 0) await passImages({ ...options, writer });
-    return { store: await writer.finish(), images, seconds: images > 0 ? (Date.now() - started) / 1000 : 0 };
-  } catch (error) {
-    await writer.abort();
-    throw error;
-  }
-}
-
-/** Passes the images that the writer lacks through the backbone. */
-async function passImages(
-  options: ExtractFeaturesOptions & {
-    place: StorePlace;
-    requests: LayerRequest[];
-    split: DatasetSplit;
-    writer: StoreWriter;
-  },
-): Promise<void> {
-  const { backbone, dataset, place, requests, split, writer, progress = silent, signal } = options;
-  const first = writer.firstMissingRow;
-  const layers = requests.filter(({ name }) => writer.missing.some((layer) => layer.name === name));
-  const batchSize = batchSizeOf(options.batchSize ?? 16, writer.batchBoundary);
-  const images = imageBatches({
-    count: split.size,
-    source: (index) => split.source(index),
-    id: (index) => split.ids[index]!,
-    order: Uint32Array.from({ length: split.size - first }, (_, i) => first + i),
-    transform: place.key.transform,
-    batchSize,
-    workers: options.workers ?? os.availableParallelism(),
-    lookAhead: options.lookAhead,
-    onBadImage: "skip",
-  });
-  if (first > 0)
-    progress.note(`extraction of ${dataset.name} ${split.name} goes on at image ${first} of ${split.size}`);
-  const task = progress.task({ label: `extract ${split.name}`, total: split.size - first, unit: "images" });
-  try {
-    let at = first;
-    for await (const { rows, pixels, height, width } of images) {
-      const end = Math.min(at + batchSize, split.size);
-      const features = await forward({ backbone, layers, pixels, shape: [rows.length, height, width, 3] });
-      const skipped = images.bad.filter(({ row }) => row >= at && row < end);
-      await writer.append({ rows, features, skipped });
-      task.advance(end - at);
-      at = end;
-      signal?.throwIfAborted();
-    }
-  } finally {
-    task.end();
-  }
-}
-
-/** Of each layer, [batch, width] as plain numbers. */
-export async function forward(options: {
-  backbone: Backbone;
-  layers: LayerRequest[];
-  pixels: Float32Array;
-  shape: [number, number, number, number];
-}): Promise<Record<string, Float32Array>> {
-  const { backbone, layers, pixels, shape } = options;
-  if (shape[0] === 0) return Object.fromEntries(layers.map(({ name }) => [name, new Float32Array(0)]));
-  const images = tf.tensor4d(pixels, shape);
-  try {
-    const features = await backbone.extract({ pixels: images, layers });
-    try {
-      const read = Object.entries(features).map(async ([name, tensor]) => [name, await tensor.data()] as const);
-      return Object.fromEntries(await Promise.all(read)) as Record<string, Float32Array>;
-    } finally {
-      tf.dispose(features);
-    }
-  } finally {
-    images.dispose();
-  }
-}
-
-/** A power of two that divides the shards, so that a run that goes on cuts the same batches as one that never stopped. */
-function batchSizeOf(wanted: number, boundary: number): number {
-  return Math.min(2 ** Math.floor(Math.log2(wanted)), boundary);
 }

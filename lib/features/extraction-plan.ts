@@ -1,11 +1,12 @@
 import { parseLayers } from "../backbones/layers.js";
 import type { LayerRequest } from "../backbones/layers.js";
-import type { SplitName } from "../datasets/dataset.js";
+import type { DatasetSplit, SplitName } from "../datasets/dataset.js";
 import { imageBatches } from "../images/pipeline.js";
 import { parseTransform } from "../images/transform.js";
-import { forward, layerSpec, placeOf, splitsOf } from "./extract.js";
-import type { ExtractFeaturesOptions } from "./extract.js";
-import { findStore } from "./store-format.js";
+import { placeOf, splitsOf } from "./extract.js";
+import { forward, layerSpec } from "./fill-store.js";
+import { trainingTransform, type LiveFeaturesOptions } from "./live.js";
+import { findStore, type StoreKey } from "./store-format.js";
 import { missingLayers } from "./store.js";
 
 /** What an extraction would be. */
@@ -20,29 +21,53 @@ export interface ExtractionPlan {
   imagesPerSecond?: number;
 }
 
+export interface PlanExtractionOptions extends LiveFeaturesOptions {
+  /** Augmented views of a training image that are to be stored. */
+  views?: number;
+  /** Images that pass through the backbone live, those of all epochs together. */
+  liveImages?: number;
+}
+
 /** Looks at what is in the store, and measures one batch of what is not. Writes nothing. */
-export async function planExtraction(options: ExtractFeaturesOptions): Promise<ExtractionPlan> {
-  const { backbone, dataset, precision = "float32", batchSize = 16 } = options;
+export async function planExtraction(options: PlanExtractionOptions): Promise<ExtractionPlan> {
+  const { backbone, dataset, precision = "float32", batchSize = 16, views, liveImages = 0 } = options;
   const transform = parseTransform(options.transform ?? backbone.manifest.transform).text;
   const layers = parseLayers({ text: options.layers ?? "all", taps: backbone.taps });
   const rowBytes = layers.reduce((sum, { width }) => sum + width, 0) * (precision === "float16" ? 2 : 4);
-  const plan: ExtractionPlan = { layers, splits: [], images: 0, bytes: 0 };
-  for (const split of splitsOf(dataset, options.splits)) {
-    const folder = await findStore(placeOf({ ...options, transform, precision, split }));
+  const plan: ExtractionPlan = { layers, splits: [], images: liveImages, bytes: 0 };
+  const splits = splitsOf(dataset, options.splits);
+  const stores: StoreWanted[] = splits.map((split) => ({ split, transform }));
+  const split = dataset.splits.train ?? dataset.splits.all;
+  const augmented = parseTransform(options.trainTransform ?? trainingTransform(options)).text;
+  if (split && views !== undefined) {
+    stores.push({ split, transform: augmented, views: { count: views, seed: options.seed ?? 0 } });
+  }
+  for (const store of stores) {
+    const folder = await findStore(placeOf({ ...options, precision, ...store, views: store.views }));
     const wanted = layers.map(layerSpec);
     const missing = folder ? await missingLayers({ folder, layers: wanted }) : wanted;
-    plan.splits.push({ name: split.name, images: split.size, missingLayers: missing.length });
-    plan.bytes += split.size * rowBytes;
+    const images = store.split.size * (store.views?.count ?? 1);
+    if (!store.views) plan.splits.push({ name: store.split.name, images, missingLayers: missing.length });
+    plan.bytes += images * rowBytes;
     if (missing.length === 0) continue;
-    plan.images += split.size;
-    plan.imagesPerSecond ??= await measure(options, { transform, layers, batchSize, split });
+    plan.images += images;
+    plan.imagesPerSecond ??= await measure(options, { ...store, layers, batchSize });
+  }
+  if (split && plan.images > 0) {
+    plan.imagesPerSecond ??= await measure(options, { split, transform: augmented, layers, batchSize });
   }
   return plan;
 }
 
+interface StoreWanted {
+  split: DatasetSplit;
+  transform: string;
+  views?: StoreKey["views"];
+}
+
 async function measure(
-  options: ExtractFeaturesOptions,
-  work: { transform: string; layers: LayerRequest[]; batchSize: number; split: ReturnType<typeof splitsOf>[number] },
+  options: LiveFeaturesOptions,
+  work: StoreWanted & { layers: LayerRequest[]; batchSize: number },
 ): Promise<number> {
   const { transform, layers, batchSize, split } = work;
   // The first batch warms the backbone up; the second is measured, decoding included.

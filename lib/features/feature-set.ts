@@ -8,7 +8,15 @@ export interface FeatureSet {
   classes: string[];
   data: { spec: string; name: string; digest: string };
   /** null where the features are the user's own, and nothing is known of their backbone. */
-  backbone: { title: string; arch: string; digest: string; transform: string; precision: string } | null;
+  backbone: {
+    title: string;
+    arch: string;
+    digest: string;
+    transform: string;
+    /** Where training images are augmented. */
+    trainTransform?: string;
+    precision: string;
+  } | null;
   /** Images that could not be read and were left out. */
   skipped: { id: string; reason: string }[];
   /** What was computed now, not found in a store. */

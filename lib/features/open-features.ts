@@ -44,7 +44,12 @@ async function fromStores(spec: string, layers?: string[]): Promise<FeatureSet> 
   try {
     for (const folder of folders) {
       const store = await openStore({ folder });
-      const { weights, transform, precision } = store.key;
+      const { weights, transform, precision, views } = store.key;
+      if (views) {
+        throw new UserError(`Expected a store of one view an image but ${folder} holds ${views.count} of each`, {
+          hint: "Give --backbone, --data and --views, as when it was made: it is then found and not made again.",
+        });
+      }
       if (
         first &&
         digestOf([weights, transform, precision]) !==

@@ -24,6 +24,11 @@ const keySchema = z.strictObject({
   precision: z.enum(["float32", "float16"]),
   /** Digest of the listing of the split. */
   dataset: z.string(),
+  /**
+   * Where the store holds augmented views: how many of each image, and the seed that they were drawn by. Its rows are
+   * then the views of the first image, those of the second, and so on.
+   */
+  views: z.strictObject({ count: z.number().int().positive(), seed: z.number().int() }).optional(),
 });
 
 export const layerSchema = z.strictObject({
@@ -86,7 +91,8 @@ export interface StorePlace {
  * by the key.
  */
 export function storeFolders({ root, title, arch, dataset, split, key }: StorePlace): { plain: string; keyed: string } {
-  const plain = inside(root, path.join(fileName(title), fileName(arch), fileName(dataset), `features_${split}`));
+  const name = `features_${split}${key.views ? `_views${key.views.count}` : ""}`;
+  const plain = inside(root, path.join(fileName(title), fileName(arch), fileName(dataset), name));
   return { plain, keyed: `${plain}.${digestOf(key).slice(0, 8)}` };
 }
 

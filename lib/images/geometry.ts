@@ -61,10 +61,16 @@ export function randomResizedCropBox(options: {
 }): Box {
   const { image, scale, ratio, random } = options;
   const area = image.width * image.height;
-  const between = (low: number, high: number) => low + (high - low) * random.uniform();
+  const logarithm = (value: number) => Math.fround(Math.log(Math.fround(value)));
+  // torchvision draws in single precision, and so comes to its boxes.
+  const between = (low: number, high: number) =>
+    Math.fround(
+      Math.fround(Math.fround(random.uniform()) * Math.fround(Math.fround(high) - Math.fround(low))) + Math.fround(low),
+    );
+  const logarithms = [logarithm(ratio[0]), logarithm(ratio[1])] as const;
   for (let attempt = 0; attempt < 10; attempt++) {
     const target = area * between(...scale);
-    const aspect = Math.exp(between(Math.log(ratio[0]), Math.log(ratio[1])));
+    const aspect = Math.fround(Math.exp(between(...logarithms)));
     const width = roundHalfToEven(Math.sqrt(target * aspect));
     const height = roundHalfToEven(Math.sqrt(target / aspect));
     if (width > 0 && width <= image.width && height > 0 && height <= image.height) {

@@ -11,7 +11,6 @@ import { applyTransformInto, parseTransform } from "./transform.js";
 export interface FillerOptions {
   transform: string;
   seed: number | string;
-  epoch: number;
   valuesPerImage: number;
   /** Where the images are written, one behind the other. */
   values: Float32Array;
@@ -20,6 +19,8 @@ export interface FillerOptions {
 export interface FillJob {
   /** Position in the listing; random steps depend on it. */
   row: number;
+  /** Which view of it; so do they on this. */
+  draw: number;
   /** Where the image is written, counted in images. */
   place: number;
   source: ImageSource;
@@ -35,12 +36,12 @@ export interface FillResult {
 
 /** Makes the function that reads, transforms and writes one image. */
 export function imageFiller(options: FillerOptions): (job: FillJob) => Promise<FillResult> {
-  const { seed, epoch, valuesPerImage, values } = options;
+  const { seed, valuesPerImage, values } = options;
   const transform = parseTransform(options.transform);
-  return async ({ row, place, source }) => {
+  return async ({ row, draw, place, source }) => {
     const into = values.subarray(place * valuesPerImage, (place + 1) * valuesPerImage);
     try {
-      const chance = transform.random ? random(seed, "augment", epoch, row) : undefined;
+      const chance = transform.random ? random(seed, "augment", draw, row) : undefined;
       await applyTransformInto({ transform, source, random: chance, into });
       return { place };
     } catch (error) {

@@ -18,13 +18,18 @@ export interface ImageBatchesOptions {
   /** In the language of {@link parseTransform}; it must give all images one size. */
   transform: string;
   batchSize: number;
+  /** No batch reaches across a multiple of this in the pass. Default: batches are cut at their size alone. */
+  cutEvery?: number;
   /** Worker threads; 0 works in this one. Default: one for each core. */
   workers?: number;
   /** Batches that are begun before they are asked for, at least 1. Default: 4, or fewer if `memoryLimit` is tight. */
   lookAhead?: number;
-  /** Random steps draw from these two and the image's position: the number of workers changes nothing. Default: 0. */
+  /**
+   * Random steps draw from the seed, the image's position in the listing and its number here (one for each position of
+   * the pass), and from nothing else: neither workers nor batches change them. Default: 0.
+   */
   seed?: number | string;
-  epoch?: number;
+  draws?: Uint32Array;
   /**
    * - `stop`: the pass goes on to its end, then throws one UserError that lists all bad images
    * - `skip`: they are left out, and stand in `bad`
@@ -37,6 +42,8 @@ export interface ImageBatchesOptions {
 export interface ImageBatch {
   /** Positions of the images in this batch, in the order of the pass; bad ones are absent. May be empty. */
   rows: Uint32Array;
+  /** Where each of them stands in the pass. */
+  positions: Uint32Array;
   /** float32 [rows.length, height, width, 3]. Valid until the next batch is asked for; copy it to keep it. */
   pixels: Float32Array;
   height: number;
@@ -45,8 +52,10 @@ export interface ImageBatch {
 
 export interface BadImage {
   id: string;
-  /** Its position. */
+  /** Its position in the listing. */
   row: number;
+  /** Where it stood in the pass. */
+  position: number;
   /** One sentence. */
   reason: string;
 }
@@ -70,7 +79,7 @@ export interface ImageBatches extends AsyncIterable<ImageBatch> {
  * than `memoryLimit`; at the end of the pass for bad images, if these are to stop it.
  */
 export function imageBatches(options: ImageBatchesOptions): ImageBatches {
-  const { count, batchSize, workers = os.availableParallelism(), order, epoch = 0, seed = 0 } = options;
+  const { count, batchSize, workers = os.availableParallelism(), order, draws, seed = 0 } = options;
   const transform = parseTransform(options.transform);
   const size = transform.outputSize();
   if (!size) {
@@ -83,41 +92,48 @@ export function imageBatches(options: ImageBatchesOptions): ImageBatches {
   const [height, width] = size;
   const valuesPerImage = height * width * 3;
   const batchBytes = batchSize * valuesPerImage * Float32Array.BYTES_PER_ELEMENT;
-  const total = Math.ceil((order?.length ?? count) / batchSize);
-  const lookAhead = boundedLookAhead({ ...options, batchBytes, total });
+  const images = order?.length ?? count;
+  const starts = startsOf({ images, batchSize, cutEvery: options.cutEvery });
+  const lookAhead = boundedLookAhead({ ...options, batchBytes, total: starts.length });
   const allBad: BadImage[] = [];
 
   /** Begins one batch in a slot of memory; resolves when all its images are there. */
   const begin = async (pool: ImagePool, batch: number, slot: number): Promise<BegunBatch> => {
-    const start = batch * batchSize;
-    const length = Math.min(batchSize, (order?.length ?? count) - start);
-    const rows = Uint32Array.from({ length }, (_, i) => order?.[start + i] ?? start + i);
-    const failures = await pool.fill(Array.from(rows, (row, i) => ({ row, place: slot * batchSize + i })));
-    const all = pool.values.subarray(slot * batchSize * valuesPerImage, (slot + 1) * batchSize * valuesPerImage);
-    const kept = rows.filter((_, i) => failures[i] === undefined);
-    const bad = Array.from(rows, (row, i) => ({ row, reason: failures[i] })).flatMap(({ row, reason }) =>
-      reason === undefined ? [] : [{ id: options.id?.(row) ?? `image ${row}`, row, reason }],
+    const start = starts[batch]!;
+    const length = (starts[batch + 1] ?? images) - start;
+    const positions = Uint32Array.from({ length }, (_, i) => start + i);
+    const rows = positions.map((position) => order?.[position] ?? position);
+    const failures = await pool.fill(
+      Array.from(rows, (row, i) => ({ row, draw: draws?.[start + i] ?? 0, place: slot * batchSize + i })),
     );
-    if (kept.length < length) closeGaps(all, failures, valuesPerImage);
-    return { batch: { rows: kept, pixels: all.subarray(0, kept.length * valuesPerImage), height, width }, bad };
+    const all = pool.values.subarray(slot * batchSize * valuesPerImage, (slot + 1) * batchSize * valuesPerImage);
+    const good = (_: number, i: number) => failures[i] === undefined;
+    const kept = { rows: rows.filter(good), positions: positions.filter(good) };
+    const bad = Array.from(rows, (row, i) => ({ row, position: start + i, reason: failures[i] })).flatMap((image) =>
+      image.reason === undefined
+        ? []
+        : [{ ...image, id: options.id?.(image.row) ?? `image ${image.row}`, reason: image.reason }],
+    );
+    if (bad.length > 0) closeGaps(all, failures, valuesPerImage);
+    return { batch: { ...kept, pixels: all.subarray(0, kept.rows.length * valuesPerImage), height, width }, bad };
   };
 
   async function* iterate(): AsyncGenerator<ImageBatch> {
     const pool = openPool({
-      ...{ source: options.source, transform: transform.text, seed, epoch, workers, valuesPerImage },
+      ...{ source: options.source, transform: transform.text, seed, workers, valuesPerImage },
       places: lookAhead * batchSize,
     });
     try {
       const begun: Promise<BegunBatch>[] = [];
       const beginNext = (batch: number) => {
-        if (batch >= total) return;
+        if (batch >= starts.length) return;
         const promise = begin(pool, batch, batch % lookAhead);
         // It is awaited in its turn; until then a failure must not count as unhandled.
         promise.catch(() => undefined);
         begun.push(promise);
       };
       for (let batch = 0; batch < lookAhead; batch++) beginNext(batch);
-      for (let batch = 0; batch < total; batch++) {
+      for (let batch = 0; batch < starts.length; batch++) {
         const done = await begun.shift()!;
         allBad.push(...done.bad);
         yield done.batch;
@@ -127,10 +143,20 @@ export function imageBatches(options: ImageBatchesOptions): ImageBatches {
     } finally {
       await pool.close();
     }
-    if (allBad.length > 0 && options.onBadImage === "stop") throw badImagesError(allBad, order?.length ?? count);
+    if (allBad.length > 0 && options.onBadImage === "stop") throw badImagesError(allBad, images);
   }
 
   return { bad: allBad, [Symbol.asyncIterator]: iterate };
+}
+
+/** Where batches begin. */
+function startsOf(options: { images: number; batchSize: number; cutEvery?: number }): number[] {
+  const { images, batchSize, cutEvery = Infinity } = options;
+  const starts: number[] = [];
+  for (let at = 0; at < images; at = Math.min(at + batchSize, (Math.floor(at / cutEvery) + 1) * cutEvery)) {
+    starts.push(at);
+  }
+  return starts;
 }
 
 function boundedLookAhead(options: {
@@ -163,7 +189,7 @@ function closeGaps(values: Float32Array, failures: (string | undefined)[], value
 }
 
 /** All bad images of a pass in one error, the first twenty by name. */
-export function badImagesError(bad: readonly BadImage[], count: number): UserError {
+export function badImagesError(bad: readonly Omit<BadImage, "position">[], count: number): UserError {
   const lines = [...bad].sort((a, b) => a.row - b.row).map(({ id, reason }) => `  ${id}: ${reason}`);
   const more = lines.length > 20 ? `\n  … and ${lines.length - 20} more` : "";
   return new UserError(

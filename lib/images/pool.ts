@@ -10,7 +10,7 @@ export interface ImagePool {
   /** Room for `places` images, one behind the other. */
   values: Float32Array;
   /** Fills places; resolves to what is wrong with each image, undefined where nothing is. */
-  fill(images: { row: number; place: number }[]): Promise<(string | undefined)[]>;
+  fill(images: Omit<FillJob, "source">[]): Promise<(string | undefined)[]>;
   close(): Promise<void>;
 }
 
@@ -28,16 +28,17 @@ export function openPool({ source, workers, places, ...settings }: PoolOptions):
   const values = new Float32Array(shared);
   const filler = { ...settings, values };
   const threads = workers === 0 ? [inline(filler)] : Array.from({ length: workers }, () => thread(filler));
-  const waiting: { row: number; place: number; done: (reason?: string) => void; failed: (error: Error) => void }[] = [];
+  const waiting: { image: Omit<FillJob, "source">; done: (reason?: string) => void; failed: (error: Error) => void }[] =
+    [];
   let broken: Error | undefined;
 
   const work = (worker: PoolThread) => {
     while (worker.busy < inFlight && waiting.length > 0) {
-      const { row, place, done, failed } = waiting.shift()!;
+      const { image, done, failed } = waiting.shift()!;
       worker.busy++;
       Promise.resolve()
-        .then(() => source(row))
-        .then((image) => worker.run({ row, place, source: image }))
+        .then(() => source(image.row))
+        .then((opened) => worker.run({ ...image, source: opened }))
         .then(({ reason, defect }) => {
           if (defect !== undefined) throw defect;
           done(reason);
@@ -58,8 +59,7 @@ export function openPool({ source, workers, places, ...settings }: PoolOptions):
     fill: (images) => {
       if (broken !== undefined) return Promise.reject(broken);
       const results = images.map(
-        ({ row, place }) =>
-          new Promise<string | undefined>((done, failed) => waiting.push({ row, place, done, failed })),
+        (image) => new Promise<string | undefined>((done, failed) => waiting.push({ image, done, failed })),
       );
       threads.forEach(work);
       return Promise.all(results);

@@ -76,6 +76,8 @@ export const recordSchema = z
         /** sha256 of graph and weights. */
         digest: z.string().min(1),
         transform: z.string(),
+        /** Where training images were augmented: what was done to them. */
+        trainTransform: z.string().optional(),
         precision: z.string(),
       })
       .nullable(),

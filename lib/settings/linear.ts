@@ -1,5 +1,6 @@
 import { z } from "zod";
 
+import { UserError } from "../errors.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
 import {
   backboneField,
@@ -33,8 +34,26 @@ export const linearSettings = defineSettings({
       .string()
       .min(1)
       .optional()
-      .describe("Features that are there, instead of backbone and data: a feature store, npy:X,Y, or vissl:DIR")
-      .meta({ placeholder: "DIR", expected: "a feature store, npy:X,Y or vissl:DIR" }),
+      .describe(
+        "Features that are there, instead of backbone and data: a feature store, npy:X,Y, or vissl:DIR; " +
+          "or live, with backbone and data: training images are augmented and pass through the backbone in every epoch",
+      )
+      .meta({ placeholder: "DIR|live", expected: "a feature store, npy:X,Y, vissl:DIR, or live" }),
+    views: z
+      .int()
+      .min(1)
+      .optional()
+      .describe("Augmented views of each training image, extracted once; every epoch takes one of them")
+      .meta({ expected: "an integer of at least 1" }),
+    trainTransform: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        "What is done to a training image with --features live or --views; not given, a random resized crop of the " +
+          "backbone's size, a flip for every other image, and the normalization of its own transform",
+      )
+      .meta({ placeholder: "STEP|STEP|..." }),
     layers: layersField,
     transform: transformField,
     out: z
@@ -102,13 +121,17 @@ export const linearSettings = defineSettings({
       meaning: "Features that are there, and one setting.",
     },
     {
+      command: "npx eval-linear --backbone models/mine/resnet50 --data folder:photos --features live",
+      meaning: "A new random crop and flip of every training image in every epoch.",
+    },
+    {
       command: "npx eval-linear --config vissl/linear --backbone models/mine/resnet50 --data folder:imagenet",
       meaning: "A published protocol.",
     },
   ],
   check: (settings) => {
-    const { backbone, data, features, transform } = settings;
-    if (features === undefined) {
+    const { backbone, data, features, views, transform, trainTransform } = settings;
+    if (features === undefined || features === "live") {
       const hint = "Or give --features, if they have been extracted.";
       need(backbone, backboneField, "--backbone", hint);
       need(data, dataField, "--data", hint);
@@ -117,6 +140,15 @@ export const linearSettings = defineSettings({
       refuseBoth(["--features", features], ["--backbone", backbone], hint);
       refuseBoth(["--features", features], ["--data", data], hint);
       refuseBoth(["--features", features], ["--transform", transform], hint);
+    }
+    const once = "Views are extracted once; live features are drawn anew in every epoch.";
+    if (features === "live") refuseBoth(["--features live", features], ["--views", views], once);
+    else
+      refuseBoth(["--features", features], ["--views", views], "Views are made from images: give backbone and data.");
+    if (trainTransform !== undefined && features !== "live" && views === undefined) {
+      throw new UserError("Expected --features live or --views beside --train-transform but received neither", {
+        hint: "Without them training images are transformed as all others are: --transform.",
+      });
     }
     checkTraining(settings);
   },

@@ -1,0 +1,149 @@
+import os from "node:os";
+
+import * as tf from "@tensorflow/tfjs";
+
+import type { Backbone } from "../backbones/backbone.js";
+import type { LayerRequest } from "../backbones/layers.js";
+import type { Dataset, DatasetSplit, Targets } from "../datasets/dataset.js";
+import { imageBatches } from "../images/pipeline.js";
+import type { Progress } from "../progress.js";
+import { silent } from "../progress.js";
+import { findStore } from "./store-format.js";
+import type { LayerSpec, StorePlace } from "./store-format.js";
+import { missingLayers, openStore } from "./store.js";
+import type { FeatureStore } from "./store.js";
+import { openStoreWriter } from "./store-writer.js";
+import type { StoreWriter } from "./store-writer.js";
+
+export interface FillStoreOptions {
+  backbone: Backbone;
+  dataset: Dataset;
+  split: DatasetSplit;
+  /** Its key tells transform and views. */
+  place: StorePlace;
+  requests: LayerRequest[];
+  /** Images that pass through the backbone at once; taken down to a power of two. Default: 16. */
+  batchSize?: number;
+  workers?: number;
+  lookAhead?: number;
+  progress?: Progress;
+  signal?: AbortSignal;
+}
+
+/** Extracts what the store of one split lacks; images that cannot be read are left out and stand in the store. */
+export async function fillStore(
+  options: FillStoreOptions,
+): Promise<{ store: FeatureStore; images: number; seconds: number }> {
+  const { dataset, place, requests, split } = options;
+  const layers = requests.map(layerSpec);
+  // What is whole is only read: several runs may use it at once, and it may stand where nobody can write.
+  const folder = await findStore(place);
+  if (folder && (await missingLayers({ folder, layers })).length === 0) {
+    return { store: await openStore({ folder, key: place.key }), images: 0, seconds: 0 };
+  }
+  const listing = listingOf(split, place.key.views?.count);
+  const writer = await openStoreWriter({ place, layers, listing, classes: dataset.classes });
+  try {
+    const started = Date.now();
+    const images = listing.size - writer.firstMissingRow;
+    if (images > 0) await passImages({ ...options, writer, size: listing.size });
+    return { store: await writer.finish(), images, seconds: images > 0 ? (Date.now() - started) / 1000 : 0 };
+  } catch (error) {
+    await writer.abort();
+    throw error;
+  }
+}
+
+export function layerSpec({ name, tap, pooling, shape }: LayerRequest): LayerSpec {
+  return { name, tap: tap.name, pooling: pooling.text, node: tap.node, shape };
+}
+
+/** The rows of a store: the split's images, or the views of each. */
+function listingOf(split: DatasetSplit, views = 1): Pick<DatasetSplit, "size" | "ids" | "targets" | "digest"> {
+  if (views === 1) return split;
+  const images = Array.from({ length: split.size * views }, (_, row) => Math.floor(row / views));
+  const ids = images.map((image, row) => `${split.ids[image]!}#${row % views}`);
+  return { size: images.length, ids, targets: repeated(split.targets, views), digest: split.digest };
+}
+
+function repeated(targets: Targets, times: number): Targets {
+  if (targets.kind === "single") {
+    const labels = new Int32Array(targets.labels.length * times);
+    return { kind: "single", labels: labels.map((_, row) => targets.labels[Math.floor(row / times)]!) };
+  }
+  const { classes, labels } = targets;
+  const rows = new Int8Array(labels.length * times).map(
+    (_, at) => labels[Math.floor(at / classes / times) * classes + (at % classes)]!,
+  );
+  return { kind: "multi", labels: rows, classes };
+}
+
+/** Passes the images that the writer lacks through the backbone. */
+async function passImages(options: FillStoreOptions & { writer: StoreWriter; size: number }): Promise<void> {
+  const { backbone, dataset, place, requests, split, writer, size, progress = silent, signal } = options;
+  const { views } = place.key;
+  const first = writer.firstMissingRow;
+  const layers = requests.filter(({ name }) => writer.missing.some((layer) => layer.name === name));
+  const batchSize = batchSizeOf(options.batchSize ?? 16, writer.batchBoundary);
+  const rows = Uint32Array.from({ length: size - first }, (_, i) => first + i);
+  const images = imageBatches({
+    count: split.size,
+    source: (index) => split.source(index),
+    id: (index) => split.ids[index]!,
+    order: views ? rows.map((row) => Math.floor(row / views.count)) : rows,
+    draws: views && rows.map((row) => row % views.count),
+    seed: views?.seed,
+    transform: place.key.transform,
+    batchSize,
+    workers: options.workers ?? os.availableParallelism(),
+    lookAhead: options.lookAhead,
+    onBadImage: "skip",
+  });
+  const unit = views ? "views" : "images";
+  if (first > 0) progress.note(`extraction of ${dataset.name} ${split.name} goes on at ${views ? "view" : "image"} ${first} of ${size}`); // prettier-ignore
+  const task = progress.task({ label: `extract ${split.name}`, total: size - first, unit });
+  try {
+    let at = first;
+    for await (const { positions, pixels, height, width } of images) {
+      const end = Math.min(at + batchSize, size);
+      const features = await forward({ backbone, layers, pixels, shape: [positions.length, height, width, 3] });
+      const skipped = images.bad
+        .map(({ position, reason }) => ({ row: first + position, reason }))
+        .filter(({ row }) => row >= at && row < end);
+      await writer.append({ rows: positions.map((position) => first + position), features, skipped });
+      task.advance(end - at);
+      at = end;
+      signal?.throwIfAborted();
+    }
+  } finally {
+    task.end();
+  }
+}
+
+/** Of each layer, [batch, width] as plain numbers. */
+export async function forward(options: {
+  backbone: Backbone;
+  layers: LayerRequest[];
+  pixels: Float32Array;
+  shape: [number, number, number, number];
+}): Promise<Record<string, Float32Array>> {
+  const { backbone, layers, pixels, shape } = options;
+  if (shape[0] === 0) return Object.fromEntries(layers.map(({ name }) => [name, new Float32Array(0)]));
+  const images = tf.tensor4d(pixels, shape);
+  try {
+    const features = await backbone.extract({ pixels: images, layers });
+    try {
+      const read = Object.entries(features).map(async ([name, tensor]) => [name, await tensor.data()] as const);
+      return Object.fromEntries(await Promise.all(read)) as Record<string, Float32Array>;
+    } finally {
+      tf.dispose(features);
+    }
+  } finally {
+    images.dispose();
+  }
+}
+
+/** A power of two that divides the shards, so that a run that goes on cuts the same batches as one that never stopped. */
+function batchSizeOf(wanted: number, boundary: number): number {
+  return Math.min(2 ** Math.floor(Math.log2(wanted)), boundary);
+}
