@@ -66,7 +66,7 @@ test("sets two runs side by side, and writes table, figure and numbers", async (
   expect(comparison.layers.map(({ layer, head }) => `${layer} ${head}`)).toEqual(["block1 bn_fc", "features bn_fc"]);
   for (const { layer, head, difference } of comparison.layers) {
     const [one, two] = records.map(({ results }) => results.find((r) => r.layer === layer && r.head === head)!);
-    expect(difference).toBeCloseTo(two!.metrics.top1.mean - one!.metrics.top1.mean, 9);
+    expect(difference).toBeCloseTo(two!.metrics.top1!.mean - one!.metrics.top1!.mean, 9);
   }
   // Learning rates that are far too small are found to be worse.
   expect(comparison.best[0]!.difference).toBeLessThan(0);

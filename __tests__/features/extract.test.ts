@@ -53,7 +53,10 @@ describeOnBackends("extraction", ({ tolerance }) => {
     const layers = parseLayers({ text: "all", taps: backbone.taps });
     const transform = parseTransform(backbone.manifest.transform);
     for (const row of [0, 7, 8, images - 1]) {
-      const { data, height, width } = await applyTransform({ source: await dataset.splits.all!.source(row), transform });
+      const { data, height, width } = await applyTransform({
+        source: await dataset.splits.all!.source(row),
+        transform,
+      });
       const pixels = tf.tensor4d(data, [1, height, width, 3]);
       const alone = await backbone.extract({ pixels, layers });
       for (const { name } of layers) {

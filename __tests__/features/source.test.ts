@@ -46,6 +46,8 @@ describeOnBackends("features out of a store", () => {
     const before = tf.memory().numTensors;
     const resident = await openStoredSource({ store });
     const streamed = await openStoredSource({ store, residentBytes: 0 });
+    await collect(resident, { rows: Uint32Array.of(0), batchSize: 1 });
+    await collect(streamed, { rows: Uint32Array.of(0), batchSize: 1 });
     expect(tf.memory().numTensors).toBe(before + 2);
     const rowsOf = fc.array(fc.nat(kept.length - 1), { maxLength: 60 });
     await fc.assert(

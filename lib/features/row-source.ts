@@ -11,11 +11,12 @@ export interface RowSourceOptions {
   targets: FeatureSource["targets"];
   ids: string[];
   origin: Record<string, unknown>;
+  stored?: FeatureSource["stored"];
   /** Called once when the source is closed. */
   release?: () => Promise<void>;
   /**
-   * Layers that take at most so many bytes together are held as tensors; larger ones are read from disk in every pass.
-   * The values are the same. Default: a quarter of the machine's memory.
+   * Layers that take at most so many bytes together are held as tensors from their first pass on; larger ones are read
+   * from disk in every pass. The values are the same. Default: a quarter of the machine's memory.
    */
   residentBytes?: number;
 }
@@ -28,40 +29,38 @@ const chunk = 4096;
 
 /** A source of features whose rows can be read in any order. */
 export async function rowSource(options: RowSourceOptions): Promise<FeatureSource> {
-  const { layers, targets, ids, origin, release, residentBytes = os.totalmem() / 4 } = options;
+  const { layers, targets, ids, origin, stored, release, residentBytes = os.totalmem() / 4 } = options;
   const size = ids.length;
   const bytes = layers.reduce((sum, { layer }) => sum + size * layer.width * 4, 0);
-  const resident: tf.Tensor2D[] = [];
-  const batches = new Map<string, Batches>();
+  const resident: Promise<tf.Tensor2D>[] = [];
   let closed = false;
-  const close = async () => {
-    if (closed) return;
-    closed = true;
-    tf.dispose(resident);
-    await release?.();
+  const hold = (reader: RowReader, width: number) => {
+    const reading = readAll(reader, size, width).then((values) => tf.keep(tf.tensor2d(values, [size, width])));
+    resident.push(reading);
+    return reading;
   };
-  try {
-    for (const { layer, reader } of layers) {
-      if (bytes > residentBytes) {
-        batches.set(layer.name, streamed(reader, layer.width));
-        continue;
-      }
-      const tensor = tf.tensor2d(await readAll(reader, size, layer.width), [size, layer.width]);
-      resident.push(tensor);
-      batches.set(layer.name, held(tensor));
-    }
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  const batches = new Map(
+    layers.map(({ layer: { name, width }, reader }): [string, Batches] => [
+      name,
+      bytes > residentBytes ? streamed(reader, width) : held(() => hold(reader, width)),
+    ]),
+  );
   return {
     size,
     layers: layers.map(({ layer }) => layer),
     targets,
     ids,
     origin,
+    stored,
     pass: (pass) => run(pass, { size, batches, isClosed: () => closed }),
-    close,
+    close: async () => {
+      if (closed) return;
+      closed = true;
+      for (const tensor of await Promise.allSettled(resident)) {
+        if (tensor.status === "fulfilled") tensor.value.dispose();
+      }
+      await release?.();
+    },
   };
 }
 
@@ -115,11 +114,16 @@ function streamed(reader: RowReader, width: number): Batches {
   };
 }
 
-function held(tensor: tf.Tensor2D): Batches {
-  return async (rows) => () => {
-    const first = rows[0]!;
-    if (rows.every((row, i) => row === first + i)) return tensor.slice([first, 0], [rows.length, -1]);
-    return tf.tidy(() => tf.gather(tensor, tf.tensor1d(Int32Array.from(rows), "int32")));
+/** @param hold reads the layer into a tensor; called when the first batch is asked for. */
+function held(hold: () => Promise<tf.Tensor2D>): Batches {
+  let whole: Promise<tf.Tensor2D> | undefined;
+  return async (rows) => {
+    const tensor = await (whole ??= hold());
+    return () => {
+      const first = rows[0]!;
+      if (rows.every((row, i) => row === first + i)) return tensor.slice([first, 0], [rows.length, -1]);
+      return tf.tidy(() => tf.gather(tensor, tf.tensor1d(Int32Array.from(rows), "int32")));
+    };
   };
 }
 

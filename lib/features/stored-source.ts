@@ -45,6 +45,10 @@ export async function openStoredSource(options: {
       dataset: { name: store.dataset.name, split: store.dataset.split, size: store.dataset.size },
       skipped: store.skipped,
     },
+    stored: {
+      folder: store.folder,
+      layers: wanted.map(({ name, layer: { tap, pooling, node, shape } }) => ({ name, tap, pooling, node, shape })),
+    },
     release: () => open.close(),
     residentBytes,
   });

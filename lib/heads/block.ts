@@ -44,6 +44,7 @@ export interface Block {
 
 /** What depends on the schedule's factor and the loss's divisors alone. */
 interface BlockRates {
+  factor: number;
   divisors: string;
   /** What each column of the loss's gradient is multiplied with: [seeds or 1, 1, trials·classes]. */
   gradient: tf.Tensor3D;
@@ -72,15 +73,17 @@ export interface BlockStep {
 export function stepBlock(block: Block, { input, targets, moment }: BlockStep): void {
   const { trials, body } = block;
   const optimizer = optimizerOf(trials);
+  const wanted = learningRateFactor(trials[0]!.schedule, moment);
   // The momentum of SGD is kept in units of the rate, and must not lose its digits.
-  const factor = Math.max(learningRateFactor(trials[0]!.schedule, moment), leastFactor);
+  const factor = optimizer.kind === "sgd" ? Math.max(wanted, leastFactor) : wanted;
   const rateChange = factor / block.factor;
   block.factor = factor;
   block.steps++;
   tf.tidy(() => {
     const { logits, backward } = body.forward({ input, training: true, step: block.steps });
     const divisors = String(targets.divisors);
-    if (block.rates?.divisors !== divisors || rateChange !== 1) setRates(block, logits.shape[2], targets.divisors);
+    if (block.rates?.divisors !== divisors || block.rates.factor !== factor)
+      setRates(block, logits.shape[2], targets.divisors);
     const rates = block.rates!;
     const gradients = backward(tf.mul(lossError(logits, targets), rates.gradient));
     body.parameters.forEach(({ parameter, squaredNorm }, p) => {
@@ -102,6 +105,7 @@ function setRates(block: Block, columns: number, divisors: number[]): void {
   );
   const decays = trials.map(({ lr, weightDecay }) => decayScale(optimizer, lr * factor, weightDecay));
   block.rates = tf.tidy(() => ({
+    factor,
     divisors: String(divisors),
     gradient: tf.keep(tf.tensor3d(scales.flat(), [scales.length, 1, columns])),
     parameters: body.parameters.map((parameter) => {

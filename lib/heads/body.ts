@@ -39,10 +39,10 @@ export interface BodyParameter {
    *
    * @param withoutBias zero where the parameter holds biases (a matrix's last row).
    */
-  spread(perTrial: readonly number[], withoutBias?: boolean): tf.Tensor;
+  spread: (perTrial: readonly number[], withoutBias?: boolean) => tf.Tensor;
   /** The sum of squares of a tensor of the parameter's shape, apart for each seed and trial, broadcast to its shape:
    *  of a matrix without its last row, the biases; there (and of norms) the result is zero. */
-  squaredNorm(tensor: tf.Tensor): tf.Tensor;
+  squaredNorm: (tensor: tf.Tensor) => tf.Tensor;
 }
 
 export interface BodyOutput {
@@ -53,5 +53,5 @@ export interface BodyOutput {
    *
    * @param error of the logits' shape.
    */
-  backward(error: tf.Tensor3D): tf.Tensor[];
+  backward: (error: tf.Tensor3D) => tf.Tensor[];
 }

@@ -9,7 +9,7 @@ import { scoreOf } from "../training/judging.js";
 import { targetsOf } from "../training/passes.js";
 import type { LinearRun } from "./linear.js";
 import { withWidth } from "./linear-heads.js";
-import type { Outcome } from "./linear-sweep.js";
+import type { Outcome } from "./finished-rung.js";
 import { describeMachine, describeSoftware } from "./provenance.js";
 import type { Choice } from "./selection.js";
 

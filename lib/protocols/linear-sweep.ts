@@ -1,12 +1,14 @@
 import path from "node:path";
 
 import { currentBackend } from "../backend/backend.js";
-import { digestOf, exists, readJson, writeJson } from "../files.js";
 import type { BankPlace } from "../heads/bank.js";
 import type { HeadSpec, HeadWeights } from "../heads/head.js";
 import { silent } from "../progress.js";
+import { spread } from "../results/record.js";
+import type { TrialLine } from "../results/trials-log.js";
 import type { CandidateScore, Rung } from "../search/halving.js";
 import { halve, planHalving } from "../search/halving.js";
+import { trialSettings } from "../search/setting.js";
 import type { SearchTrial } from "../search/space.js";
 import type { Judgement, Score } from "../training/judging.js";
 import type { Candidate, TrainingPlan } from "../training/open-trainer.js";
@@ -15,21 +17,11 @@ import { processCount } from "../training/process-count.js";
 import type { TrainingProcess } from "../training/process-trainer.js";
 import { startProcesses } from "../training/process-trainer.js";
 import type { EpochReport, Trainer } from "../training/trainer.js";
+import type { FinishedRung, Outcome } from "./finished-rung.js";
+import { outcomeOf, reportsOf, rungKey, savedRung, saveRung } from "./finished-rung.js";
 import type { LinearRun } from "./linear.js";
 import { partsOf } from "./linear.js";
 import { withWidth } from "./linear-heads.js";
-
-/** What came of one setting of one head. */
-export interface Outcome {
-  /** The selection metric by seed, in the last rung that it was trained in; undefined where nothing was chosen. */
-  scores?: number[];
-  /** For some seed. */
-  diverged: boolean;
-  /** Epochs of the last rung that it was trained in. */
-  epochsRun: number;
-  /** Whether its loss on the sample moved by less than a hundredth in the last epoch, for every seed. */
-  settled: boolean;
-}
 
 /** All heads trained, the finalists at hand. */
 export interface Sweep {
@@ -63,14 +55,17 @@ export async function sweep(run: LinearRun): Promise<Sweep> {
     try {
       const found = await trainRung(run, { trainer, survivors, index, rungs: rungs.length });
       if (isLast) finalists = { trainer, survivors };
-      else await saveRung(run, { survivors, index, found });
+      else await saveRung(run, { survivors, index }, found);
       return found;
     } finally {
       if (!finalists) await trainer.close();
     }
   };
   const evaluate = async (survivors: number[][], rung: Rung, index: number): Promise<CandidateScore[][]> => {
-    const found = (await savedRung(run, { survivors, index })) ?? (await train(survivors, rung, index));
+    const before = await savedRung(run, { survivors, index });
+    for (const report of before?.reports ?? []) tellEpoch(run, { report, survivors, rung: index });
+    const found = before ?? (await train(survivors, rung, index));
+    run.writer?.trials(trialLines(run, { found, survivors, index, rung }));
     return survivors.map((own, h) =>
       own.map((t, i) => {
         const outcome = outcomeOf(found, rung, h, i);
@@ -141,14 +136,6 @@ function candidateOf({ settings }: LinearRun, spec: HeadSpec, trial: SearchTrial
   };
 }
 
-/** What a rung came to; plain data. Positions are those among the survivors. */
-interface FinishedRung {
-  /** `[seed][head][trial]`; undefined where there is nothing to choose. */
-  scores?: Score[][][];
-  diverged: boolean[][][];
-  reports: EpochReport[];
-}
-
 async function trainRung(
   run: LinearRun,
   options: { trainer: Trainer; survivors: number[][]; index: number; rungs: number },
@@ -160,10 +147,16 @@ async function trainRung(
   const label = rungs === 1 ? "train" : `train (${index + 1} of ${rungs})`;
   const task = progress.task({ label, total: trainer.steps, unit: "steps" });
   const reports: EpochReport[] = [];
+  let resumed = false;
   try {
     await trainer.train({
       checkpoint: file === undefined ? undefined : { file, key, every: checkpointEvery },
       signal,
+      onResume: ({ epoch, step }) => {
+        const steps = step > 0 ? ` and ${step} steps` : "";
+        if (!resumed) progress.note(`training goes on after epoch ${epoch} of ${trainer.job.epochs}${steps}`);
+        resumed = true;
+      },
       onSteps: (count) => task.advance(count),
       onEpoch: (report) => {
         reports.push(report);
@@ -209,46 +202,37 @@ function tellEpoch(
   );
 }
 
-function rungKey({ key }: LinearRun, rung: { survivors: number[][]; index: number }): string {
-  return digestOf({ key, ...rung });
-}
-
-function rungFile({ folder }: LinearRun, index: number): string | undefined {
-  return folder && path.join(folder, `rung${index}.json`);
-}
-
-/** A rung that an earlier run has finished, as it was; its lines of metrics are written again. */
-async function savedRung(
+/** What the log keeps of a rung: of every trial its curve and how it came out. */
+function trialLines(
   run: LinearRun,
-  { survivors, index }: { survivors: number[][]; index: number },
-): Promise<FinishedRung | undefined> {
-  const file = rungFile(run, index);
-  if (file === undefined || !(await exists(file))) return undefined;
-  const { key, found } = (await readJson(file, "a rung of the sweep")) as { key: string; found: FinishedRung };
-  if (key !== rungKey(run, { survivors, index })) return undefined;
-  for (const report of found.reports) tellEpoch(run, { report, survivors, rung: index });
-  return found;
+  options: { found: FinishedRung; survivors: number[][]; index: number; rung: Rung },
+): TrialLine[] {
+  const { found, survivors, index, rung } = options;
+  const settings = trialSettings(run.trials);
+  return run.heads.flatMap(({ layer, name }, h) =>
+    survivors[h]!.map((trial, i) => {
+      const { scores, diverged } = outcomeOf(found, rung, h, i);
+      return {
+        id: trial,
+        layer,
+        head: name,
+        setting: settings[trial]!,
+        seeds: run.settings.seeds,
+        rung: index,
+        epochs: rung.epochs,
+        curve: reportsOf(found, h, i).map(({ epoch, losses }) => ({
+          epoch,
+          loss: losses.map((ofSeed) => finite(ofSeed[h]![i])),
+        })),
+        diverged,
+        selection: scores && !diverged ? finite(spread(scores).mean) : null,
+      };
+    }),
+  );
 }
 
-async function saveRung(
-  run: LinearRun,
-  { survivors, index, found }: { survivors: number[][]; index: number; found: FinishedRung },
-): Promise<void> {
-  const file = rungFile(run, index);
-  if (file !== undefined) await writeJson(file, { key: rungKey(run, { survivors, index }), found });
-}
-
-function outcomeOf({ scores, diverged, reports }: FinishedRung, { epochs }: Rung, h: number, i: number): Outcome {
-  const lossesOf = (report: EpochReport | undefined) => report?.losses.map((ofSeed) => ofSeed[h]![i] ?? NaN);
-  // A share that trains after others tells its epochs after theirs.
-  const own = reports.filter(({ losses }) => losses[0]![h]![i] !== undefined);
-  const [before, last] = [lossesOf(own.at(-2)), lossesOf(own.at(-1))];
-  return {
-    scores: scores?.map((ofSeed) => ofSeed[h]![i]!.metric),
-    diverged: diverged.some((ofSeed) => ofSeed[h]![i]!),
-    epochsRun: epochs,
-    settled: last!.every((loss, s) => Math.abs(loss - (before ?? last!)[s]!) < 0.01 * (before ?? last!)[s]!),
-  };
+function finite(value: number | undefined): number | null {
+  return value !== undefined && Number.isFinite(value) ? value : null;
 }
 
 function candidateScore({ diverged }: Outcome, bySeed: Score[] | undefined): CandidateScore {

@@ -3,7 +3,7 @@ import type { HeadSpec } from "../heads/head.js";
 import type { Spread } from "../results/record.js";
 import { spread } from "../results/record.js";
 import type { SearchTrial } from "../search/space.js";
-import type { Outcome } from "./linear-sweep.js";
+import type { Outcome } from "./finished-rung.js";
 
 /** The trial that a head is reported with. */
 export interface Choice {

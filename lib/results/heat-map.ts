@@ -1,6 +1,6 @@
 import type { TopLevelSpec } from "vega-lite" with { "resolution-mode": "import" };
 
-import { drawFigure, type Figure, font, ink, quiet } from "./drawing.js";
+import { draw, type Figure, figureConfig, ink, quiet } from "./draw.js";
 import { type SweepAxis, sweepLayout, type SweepLayout } from "./heat-map-layout.js";
 import type { LayerResult, ResultRecord, Trial } from "./record.js";
 import { headTitle, percent, selectionText, settingText, titleOf } from "./wording.js";
@@ -14,7 +14,7 @@ import { headTitle, percent, selectionText, settingText, titleOf } from "./wordi
  */
 export async function sweepFigure(record: ResultRecord): Promise<Figure | undefined> {
   const spec = sweepSpec(record);
-  return spec && drawFigure(spec);
+  return spec && draw(spec);
 }
 
 /** What stands at one place of a facet. */
@@ -84,7 +84,7 @@ export function sweepSpec(record: ResultRecord): TopLevelSpec | undefined {
     spacing: 70,
     bounds: "flush",
     config: {
-      font,
+      font: figureConfig.font,
       view: { stroke: null },
       title: {
         fontWeight: "bold",

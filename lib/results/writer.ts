@@ -10,7 +10,9 @@ import { depthFigure } from "./figure.js";
 import { type MetricsLine, openMetricsLog } from "./metrics-log.js";
 import { type SeedPredictions, type SeedScores, writePredictions, writeScores } from "./predictions.js";
 import { parseRecord, type ResultRecord } from "./record.js";
+import { sweepFigure } from "./heat-map.js";
 import { formatTable } from "./table.js";
+import { openTrialsLog, type TrialLine } from "./trials-log.js";
 import { fileNameOf } from "./wording.js";
 
 /**
@@ -18,14 +20,18 @@ import { fileNameOf } from "./wording.js";
  *
  *     config.yaml                     every setting, defaults filled in
  *     metrics.jsonl                   one line an epoch and group of trials, while training goes
+ *     trials.jsonl                    one line a training of a trial, with its curve
  *     predictions/<layer>.<head>.csv  what the chosen heads said of each image
  *     heads/<layer>.<head>/           the chosen heads themselves (export-head.ts)
  *     table.md, depth.svg, depth.png  made from the record
+ *     sweep.svg, sweep.png            where settings were swept
  *     result.json                     the record; written last, so that where it stands the run is whole
  */
 export interface ResultWriter {
   folder: string;
   metrics(line: MetricsLine): void;
+  /** The curves of one rung of the sweep. */
+  trials(lines: readonly TrialLine[]): void;
   /** Where the head of a layer is exported to. */
   headFolder(of: { layer: string; head: string }): string;
   predictions(options: HeadPlace & { seeds: readonly SeedPredictions[] }): Promise<void>;
@@ -66,21 +72,31 @@ export async function resultWriter({ out, settings, epochs = 0 }: ResultWriterOp
   });
   await writeFileAtomic(inFolder("config.yaml"), `# The resolved configuration of this run.\n${stringify(settings)}`);
   const log = openMetricsLog({ file: inFolder("metrics.jsonl"), epochs });
+  const trials = openTrialsLog({ file: inFolder("trials.jsonl"), rungs: 0 });
   return {
     folder: out,
     metrics: (line) => log.append(line),
+    trials: (lines) => trials.append(lines),
     headFolder: (of) => inFolder("heads", fileNameOf(of)),
     predictions: ({ classes, seeds, ...of }) => writePredictions({ file: predictionsFile(of), classes, seeds }),
     scores: ({ classes, seeds, ...of }) => writeScores({ file: predictionsFile(of), classes, seeds }),
     finish: async (record) => {
       parseRecord(record, "of this run");
       const { svg, png } = await depthFigure(record);
+      const sweep = await sweepFigure(record);
       await writeFileAtomic(inFolder("table.md"), formatTable(record, { kind: "markdown" }));
       await writeFileAtomic(inFolder("depth.svg"), svg);
       await writeFileAtomic(inFolder("depth.png"), png);
+      if (sweep) {
+        await writeFileAtomic(inFolder("sweep.svg"), sweep.svg);
+        await writeFileAtomic(inFolder("sweep.png"), sweep.png);
+      }
       await writeJson(inFolder("result.json"), record);
     },
-    close: () => log.close(),
+    close: () => {
+      log.close();
+      trials.close();
+    },
   };
 }
 

@@ -48,6 +48,7 @@ async function train(options: TrainOptions & { job: BatchJob; bank: HeadBank; pa
   const saved = checkpoint && (await resumeTraining({ ...checkpoint, bank }));
   const from: TrainingPosition = saved?.position ?? { epoch: 0, step: 0 };
   const reports: EpochReport[] = saved?.reports ?? [];
+  if (saved) options.onResume?.(from);
   onSteps(from.epoch * perEpoch + from.step);
   reports.forEach(onEpoch);
 

@@ -2,6 +2,7 @@ import type { Device } from "../backend/backend.js";
 import type { StorePlaces } from "../features/source.js";
 import type { BankPlace } from "../heads/bank.js";
 import type { TrainingJob } from "./job.js";
+import type { TrainingPosition } from "./passes.js";
 import type { Checkpoint, EpochReport } from "./trainer.js";
 
 /** A part of the images, where a process finds it. */
@@ -33,6 +34,7 @@ export type Question =
 export type Answer =
   | { kind: "answer"; id: number; value: unknown }
   | { kind: "failure"; id: number; failure: Failure }
+  | { kind: "resumed"; trainer: number; position: TrainingPosition }
   | { kind: "steps"; trainer: number; count: number }
   | { kind: "epoch"; trainer: number; report: EpochReport };
 

@@ -10,11 +10,13 @@ import type { Judgement, Score } from "./judging.js";
 import type { Answer, Failure, Question, StoredPart, StoredParts } from "./process-messages.js";
 import type { Trainer, TrainOptions } from "./trainer.js";
 
+type Listeners = Pick<TrainOptions, "onResume" | "onSteps" | "onEpoch">;
+
 /** A process that trains heads, of a TensorFlow with one thread. */
 export interface TrainingProcess {
   ask<T>(question: Question): Promise<T>;
   /** What happens in a trainer while it trains. */
-  listen(trainer: number, options: Pick<TrainOptions, "onSteps" | "onEpoch">): void;
+  listen(trainer: number, options: Listeners): void;
   end(): void;
 }
 
@@ -42,7 +44,7 @@ function start(): TrainingProcess {
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   const waiting = new Map<number, { resolve: (value: never) => void; reject: (error: unknown) => void }>();
-  const listeners = new Map<number, Pick<TrainOptions, "onSteps" | "onEpoch">>();
+  const listeners = new Map<number, Listeners>();
   let asked = 0;
   let ended: Error | undefined;
   child.on("message", (message: Answer) => {
@@ -54,6 +56,9 @@ function start(): TrainingProcess {
       case "failure":
         waiting.get(message.id)?.reject(asError(message.failure));
         waiting.delete(message.id);
+        break;
+      case "resumed":
+        listeners.get(message.trainer)?.onResume?.(message.position);
         break;
       case "steps":
         listeners.get(message.trainer)?.onSteps?.(message.count);

@@ -107,6 +107,7 @@ async function train(number: number, checkpoint?: Extract<Question, { ask: "trai
     await trainer.train({
       checkpoint,
       signal: abort.signal,
+      onResume: (position) => send({ kind: "resumed", trainer: number, position }),
       onSteps: (count) => (steps += count),
       onEpoch: (epoch) => send({ kind: "epoch", trainer: number, report: epoch }),
     });

@@ -2,6 +2,7 @@ import type { BankPlace } from "../heads/bank.js";
 import type { HeadWeights } from "../heads/head.js";
 import type { Judgement, Score } from "./judging.js";
 import type { TrainingJob } from "./job.js";
+import type { TrainingPosition } from "./passes.js";
 
 /** What a trainer tells after each epoch; again of all epochs that are behind it, when a training is taken up. */
 export interface EpochReport {
@@ -19,6 +20,8 @@ export interface EpochReport {
 export interface TrainOptions {
   /** Where the training is kept, to be taken up by a later call. */
   checkpoint?: Checkpoint;
+  /** Called where a training is taken up, before all else. */
+  onResume?: (position: TrainingPosition) => void;
   /** Called at the beginning with the steps that were made before, then as steps are made. */
   onSteps?: (count: number) => void;
   onEpoch?: (report: EpochReport) => void;
