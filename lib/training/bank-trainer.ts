@@ -19,7 +19,7 @@ const breath = 50;
 const savingInterval = 20;
 
 /** Training images on which the loss is told after each epoch. */
-const lossSample = 1024;
+const lossSample = 512;
 
 /** Trains a job in this process, as one bank, batch by batch. */
 export function bankTrainer({ job, parts }: { job: BatchJob; parts: TrainingParts }): Trainer {
