@@ -3,6 +3,7 @@ import path from "node:path";
 import { digestOf, exists, readJson, writeJson } from "../files.js";
 import type { Rung } from "../search/halving.js";
 import type { Score } from "../training/judging.js";
+import { asPlainReport, fromPlainReport, type PlainReport } from "../training/plain-report.js";
 import type { EpochReport } from "../training/trainer.js";
 
 /** What came of one setting of one head. */
@@ -61,9 +62,12 @@ export async function savedRung(
 ): Promise<FinishedRung | undefined> {
   const file = rungFile(run, place);
   if (file === undefined || !(await exists(file))) return undefined;
-  const { key, found } = (await readJson(file, "a rung of the sweep")) as { key: string; found: FinishedRung };
+  const { key, found } = (await readJson(file, "a rung of the sweep")) as {
+    key: string;
+    found: Omit<FinishedRung, "reports"> & { reports: PlainReport[] };
+  };
   if (key !== rungKey(run, place)) return undefined;
-  return { ...found, reports: found.reports.map((report) => withLosses(report, (loss) => read(loss))) };
+  return { ...found, reports: found.reports.map(fromPlainReport) };
 }
 
 export async function saveRung(
@@ -73,20 +77,10 @@ export async function saveRung(
 ): Promise<void> {
   const file = rungFile(run, place);
   if (file === undefined) return;
-  const reports = found.reports.map((report) => withLosses(report, (loss) => (loss === undefined ? "" : String(loss))));
+  const reports = found.reports.map(asPlainReport);
   await writeJson(file, { key: rungKey(run, place), found: { ...found, reports } });
 }
 
 function rungFile({ folder }: { folder?: string }, { index }: RungPlace): string | undefined {
   return folder && path.join(folder, `rung${index}.json`);
-}
-
-/** JSON knows neither NaN nor what is not there. */
-function withLosses<T>(report: EpochReport, convert: (loss: number | undefined) => T) {
-  const losses = report.losses.map((ofSeed) => ofSeed.map((ofHead) => Array.from(ofHead, convert)));
-  return { ...report, losses };
-}
-
-function read(loss: unknown): number | undefined {
-  return loss === "" ? undefined : Number(loss);
 }
