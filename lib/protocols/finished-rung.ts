@@ -16,6 +16,8 @@ export interface Outcome {
   epochsRun: number;
   /** Whether its loss on the sample moved by less than a hundredth in the last epoch, for every seed. */
   settled: boolean;
+  /** Epoch after which L-BFGS had reached its tolerance for every seed. */
+  solved?: number;
 }
 
 /** What a rung came to; plain data. Positions are those among the survivors. */
@@ -42,7 +44,11 @@ export function outcomeOf(found: FinishedRung, { epochs }: Rung, h: number, i: n
   const lossesOf = (report: EpochReport | undefined) => report?.losses.map((ofSeed) => ofSeed[h]![i] ?? NaN);
   const own = reportsOf(found, h, i);
   const [before, last] = [lossesOf(own.at(-2)), lossesOf(own.at(-1))];
+  const solved = own.flatMap(({ epoch, rested = [] }) =>
+    rested.filter(({ head, trial }) => head === h && trial === i).map(() => epoch),
+  );
   return {
+    ...(solved.length > 0 && solved.length === last!.length && { solved: Math.max(...solved) }),
     scores: scores?.map((ofSeed) => ofSeed[h]![i]!.metric),
     diverged: diverged.some((ofSeed) => ofSeed[h]![i]!),
     epochsRun: epochs,
