@@ -1,9 +1,8 @@
 import { arraySource } from "../../lib/features/array-source.js";
 import type { FeatureSet } from "../../lib/features/feature-set.js";
 import type { EvalLinearOptions } from "../../lib/protocols/linear.js";
-import { evalLinear } from "../../lib/protocols/linear.js";
+import { evalLinear, linearDefaults } from "../../lib/protocols/linear.js";
 import { planLinear } from "../../lib/protocols/linear-plan.js";
-import { linearDefaults } from "../../lib/protocols/linear.js";
 import { random } from "../../lib/random.js";
 import { describeOnBackends } from "../backends.js";
 
@@ -12,8 +11,9 @@ const classes = 3;
 async function features(): Promise<FeatureSet> {
   const stream = random(1, "lbfgs");
   const labels = Int32Array.from({ length: 240 }, () => stream.integer(classes));
-  const data = Float32Array.from({ length: 240 * 6 }, (_, i) =>
-    (i % 6 === labels[Math.floor(i / 6)]! ? 2 : 0) + stream.normal(),
+  const data = Float32Array.from(
+    { length: 240 * 6 },
+    (_, i) => (i % 6 === labels[Math.floor(i / 6)]! ? 2 : 0) + stream.normal(),
   );
   const source = await arraySource({ layers: { out: { shape: [6], data } }, targets: { kind: "single", labels } });
   return {
@@ -29,7 +29,7 @@ async function features(): Promise<FeatureSet> {
 
 const lbfgs = { kind: "lbfgs", history: 10, lineSearch: "strong_wolfe" } as const;
 const short: Partial<EvalLinearOptions> = {
-  heads: ["fc", "bn_fc"],
+  heads: ["fc", "plain_bn_fc"],
   optimizer: { kind: [lbfgs], lr: [1], weightDecay: [1e-3, 1e-2, 0.1, 1] },
   schedule: { kind: "constant" },
   epochs: 40,
@@ -66,7 +66,7 @@ describeOnBackends("linear evaluation by L-BFGS", () => {
     const layers = [{ name: "out", shape: [6], width: 6 }];
     const plan = await planLinear({
       extraction: { images: 0, bytes: 0, imagesPerSecond: undefined, layers, splits: [{ images: 1e8 }] },
-      settings: { ...linearDefaults, ...short } as typeof linearDefaults,
+      settings: { ...linearDefaults, ...short },
       classes,
       trainingImages: 1e8,
     });

@@ -36,7 +36,7 @@ describeOnBackends("the full-batch objective", () => {
     const losses: number[][] = [];
     const { x } = await minimise({
       start: x0,
-      evaluate: objective.evaluate,
+      evaluate: (at) => objective.evaluate(at),
       history: 5,
       lineSearch: "strong_wolfe",
       lr: problems.lr,

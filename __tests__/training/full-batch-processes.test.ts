@@ -21,10 +21,7 @@ describeOnBackends("full-batch training in several processes", ({ device }) => {
       trials.map((trial): Candidate => ({ spec: headOn(shape, { name, layer: name, reads: [name] }), trial }));
     const plan = {
       ...jobOf([], { classes: 7, epochs: 5 }),
-      heads: [
-        of([trialOf(0.01), trialOf(0.1), trialOf(0.3)], [5], "res5avg"),
-        of([trialOf(0.1)], [3, 2, 2], "res4"),
-      ],
+      heads: [of([trialOf(0.01), trialOf(0.1), trialOf(0.3)], [5], "res5avg"), of([trialOf(0.1)], [3, 2, 2], "res4")],
     };
     const processes = await startProcesses({ count: 2, device });
     const run = async (own: typeof processes) => {

@@ -20,11 +20,8 @@ import type { EpochReport, Trainer, TrainOptions } from "./trainer.js";
 /** Seconds between two savings of the training. */
 const savingInterval = 20;
 
-/** In single precision gradients of a mean loss go no lower. */
+/** In single precision the gradient of a mean loss hardly goes lower; mostly the loss stops moving before. */
 const toleranceGradient = 1e-6;
-
-/** Evaluations that the line searches of a problem may take, for each of its iterations. */
-const evaluationsPerIteration = 3;
 
 /** Trials of one head that are minimised together. */
 interface Piece {
@@ -135,15 +132,17 @@ async function minimisePiece(options: {
     onReport(reportOf({ bank, piece, epoch, states, penalties, resting }));
   };
   try {
-    objective = await fullBatchObjective({ job, part, spec, problems });
+    const whole = await fullBatchObjective({ job, part, spec, problems });
+    objective = whole;
     const found = await minimise({
       start,
-      evaluate: objective.evaluate,
+      evaluate: (at) => whole.evaluate(at),
       history: optimizer.history,
       lineSearch: optimizer.lineSearch,
       lr: problems.lr,
       maxIterations: epochs,
-      maxEvaluations: evaluationsPerIteration * epochs + 1,
+      // Iterations are counted, not the evaluations that their line searches take.
+      maxEvaluations: Number.MAX_SAFE_INTEGER,
       toleranceGradient,
       from,
       onIteration: async (iteration) => {
@@ -158,7 +157,7 @@ async function minimisePiece(options: {
     const kept = tf.tidy(() => zeroedRows(found.x, found.problems.map(hasDiverged)));
     problems.write(kept);
     kept.dispose();
-    if (running && objective.statistics) setRunning(running, objective, seeds.length);
+    if (running && whole.statistics) setRunning(running, whole, seeds.length);
   } finally {
     tf.dispose([start, ...(x ? [x] : [])]);
     problems.dispose();
