@@ -39,12 +39,13 @@ describeOnBackends("linear evaluation by L-BFGS", () => {
   test("chooses among weight decays, beside SGD, and says when the tolerance was reached", async () => {
     const given = await features();
     const record = await evalLinear({ ...short, features: given });
-    for (const { metrics, converged, notes, trials } of record.results) {
+    for (const { metrics, converged, trials } of record.results) {
       expect(metrics.top1!.mean).toBeGreaterThan(0.7);
       expect(converged).toBe(true);
-      expect(notes.join()).toMatch(/L-BFGS reached its tolerance after \d+ iterations/);
       expect(trials).toHaveLength(4);
     }
+    const notes = record.results.flatMap((result) => result.notes).join();
+    expect(notes).toMatch(/L-BFGS reached its tolerance after \d+ iterations/);
     const optimizer = { ...short.optimizer!, kind: [lbfgs, "sgd" as const], lr: [0.1], weightDecay: [1e-2] };
     const both = await evalLinear({ ...short, optimizer, epochs: 5, batchSize: 40, features: given });
     expect(both.results[0]!.trials.map(({ setting }) => setting.optimizer)).toHaveLength(2);
