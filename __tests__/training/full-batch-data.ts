@@ -29,7 +29,7 @@ export async function smallPart(): Promise<Part> {
   return { source, rows: Uint32Array.from(labels.keys()) };
 }
 
-/** The digits of scikit-learn, as it describes splitting them: the first half for training. */
+/** The digits of scikit-learn, the first half for training. */
 export async function digits(): Promise<{ train: Part; report: Part }> {
   const bytes = gunzipSync(readFileSync(goldenPath("training/digits.bin.gz")));
   const count = bytes.length / 65;
