@@ -7,7 +7,7 @@ import type { Regularised } from "./block.js";
 import { disposeRates, stepBlock } from "./block.js";
 import type { HeadSpec, HeadWeights } from "./head.js";
 import { headWidth } from "./head.js";
-import type { BankHead } from "./head-blocks.js";
+import type { BankHead, HeadBlocks } from "./head-blocks.js";
 import { createHeadBlocks, slots } from "./head-blocks.js";
 import type { Loss } from "./loss.js";
 import { lossTargets, lossValue } from "./loss.js";
@@ -48,6 +48,8 @@ export type BatchTargets = ArrayLike<number>;
 export interface HeadBank {
   readonly heads: BankHead[];
   readonly seeds: number[];
+  /** What the heads consist of, for training that is not by steps. */
+  readonly parts: readonly HeadBlocks[];
   /** Which are frozen because they diverged, `[seed][head][trial]`. */
   readonly diverged: boolean[][][];
   /**
@@ -95,6 +97,7 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
   return {
     heads,
     seeds,
+    parts: all,
     diverged,
     step: ({ features, targets: given, moment }) =>
       tf.tidy(() => {

@@ -58,8 +58,10 @@ export function createBlock(options: {
   createBody: (createSlotsOf: (value: tf.Tensor) => Record<string, tf.Tensor>) => HeadBody;
 }): Block {
   const { trials, regularised, createBody } = options;
-  const optimizer = optimizerOf(trials);
-  return { trials, regularised, body: createBody((value) => createSlots(optimizer, value)), steps: 0, factor: 1 };
+  const { optimizer } = trials[0]!;
+  // What L-BFGS remembers is not of a parameter, but of the whole.
+  const slotsOf = (value: tf.Tensor) => (optimizer.kind === "lbfgs" ? {} : createSlots(optimizer, value));
+  return { trials, regularised, body: createBody(slotsOf), steps: 0, factor: 1 };
 }
 
 export interface BlockStep {
@@ -118,7 +120,8 @@ function setRates(block: Block, columns: number, divisors: number[]): void {
   }));
 }
 
-function isDecayed({ kind, name }: BodyParameter, { bias, norm }: Regularised): boolean {
+/** Whether weight decay holds for a parameter (of a matrix perhaps without its biases). */
+export function isDecayed({ kind, name }: BodyParameter, { bias, norm }: Regularised): boolean {
   return kind === "matrix" || (norm && (bias || !name.endsWith("beta")));
 }
 

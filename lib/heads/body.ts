@@ -43,6 +43,10 @@ export interface BodyParameter {
   /** The sum of squares of a tensor of the parameter's shape, apart for each seed and trial, broadcast to its shape:
    *  of a matrix without its last row, the biases; there (and of norms) the result is zero. */
   squaredNorm: (tensor: tf.Tensor) => tf.Tensor;
+  /** A tensor of the parameter's shape as one row a seed and trial, seed by seed: [seeds·trials, numbers of a trial]. */
+  toRows: (tensor: tf.Tensor) => tf.Tensor2D;
+  /** Its inverse. */
+  fromRows: (rows: tf.Tensor2D) => tf.Tensor;
 }
 
 export interface BodyOutput {

@@ -24,6 +24,11 @@ export interface LossTargetsOptions {
   targets: ArrayLike<number>;
   seeds: number;
   classes: number;
+  /**
+   * Of `binary_cross_entropy`, where the batch is a piece of a larger whole: what an entry of each class weighs where it
+   * is known. Default: batch / known of the batch, which makes each class a mean.
+   */
+  classWeights?: ArrayLike<number>;
 }
 
 /** A batch's targets as the loss needs them, made once for all heads. */
@@ -41,14 +46,14 @@ export interface LossTargets {
 }
 
 /** @throws UserError where a target is not one of the loss's, or their number does not fit. */
-export function lossTargets({ loss, targets, seeds, classes }: LossTargetsOptions): LossTargets {
+export function lossTargets({ loss, targets, seeds, classes, classWeights }: LossTargetsOptions): LossTargets {
   switch (loss.kind) {
     case "cross_entropy":
       return classTargets(targets, seeds, classes, loss.labelSmoothing);
     case "soft_cross_entropy":
       return softTargets(targets, seeds, classes);
     case "binary_cross_entropy":
-      return binaryTargets(targets, seeds, classes);
+      return binaryTargets(targets, seeds, classes, classWeights);
   }
 }
 
@@ -136,7 +141,12 @@ function softTargets(targets: ArrayLike<number>, seeds: number, classes: number)
   };
 }
 
-function binaryTargets(targets: ArrayLike<number>, seeds: number, classes: number): LossTargets {
+function binaryTargets(
+  targets: ArrayLike<number>,
+  seeds: number,
+  classes: number,
+  classWeights?: ArrayLike<number>,
+): LossTargets {
   const rows = rowsOf(targets, classes);
   const batch = rows / seeds;
   const target = new Float32Array(rows * classes);
@@ -151,12 +161,13 @@ function binaryTargets(targets: ArrayLike<number>, seeds: number, classes: numbe
         if (value !== 0 && value !== 1 && value !== -1) throw expected("1, 0 or -1", "a multi-label target", value);
         if (value >= 0) known++;
       }
-      if (known < batch) allKnown = false;
+      const own = classWeights?.[c] ?? batch / known;
+      if (own !== 1 || known < batch) allKnown = false;
       for (let row = 0; row < batch; row++) {
         const value = targets[at(row)]!;
         if (value < 0) continue;
-        weight[at(row)] = batch / known;
-        target[at(row)] = value * (batch / known);
+        weight[at(row)] = own;
+        target[at(row)] = value * own;
       }
     }
   }

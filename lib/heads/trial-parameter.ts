@@ -67,6 +67,17 @@ export function createTrialParameter(options: TrialParameterOptions): TrialParam
         const sum = tf.sum(byTrial(tf.mul(tf.square(tensor), notBias())), [1, 3], true);
         return tf.mul(sum, byTrial(tf.mul(tf.onesLike(tensor), notBias()))).reshape(tensor.shape);
       }),
+    toRows: (tensor) =>
+      tf.tidy(() => {
+        const whole = stacked ? tensor : tf.transpose(byTrial(tensor), [0, 2, 1, 3]);
+        return whole.reshape([seeds * trials, rows * columns]);
+      }),
+    fromRows: (ofTrials) =>
+      tf.tidy(() => {
+        if (stacked) return ofTrials.reshape([seeds * trials, rows, columns]);
+        const whole = tf.transpose(ofTrials.reshape([seeds, trials, rows, columns]), [0, 2, 1, 3]);
+        return whole.reshape([seeds, rows, trials * columns]);
+      }),
     read: async ({ seed, trial }) => {
       const own = tf.tidy(() => byTrial(parameter.value).slice([seed, 0, trial, 0], [1, -1, 1, -1]));
       const data = Float32Array.from(await own.data());

@@ -24,8 +24,8 @@ export interface MinimiseOptions {
   maxIterations: number;
   /** Of each problem; ⌊1.25 · maxIterations⌋ where undefined. The line search under way ends first. */
   maxEvaluations?: number;
-  /** The step to try first; without a line search, the step. 1 where undefined. */
-  lr?: number;
+  /** The step to try first; without a line search, the step. Of all problems or one a problem; 1 where undefined. */
+  lr?: number | readonly number[];
   /** A problem is solved where no entry of its gradient is above; 1e-7 where undefined. */
   toleranceGradient?: number;
   /** Or where no parameter, or the loss, changes by more in an iteration; 1e-9 where undefined. */
@@ -33,7 +33,14 @@ export interface MinimiseOptions {
   /** What an earlier run was at (`onIteration`): it is taken up to the same bits. `start` tells the shape alone then. */
   from?: MinimiserState;
   /** After each iteration; the next begins when it resolves. */
-  onIteration?: (iteration: { problems: readonly Problem[]; state: () => Promise<MinimiserState> }) => Promise<void>;
+  onIteration?: (iteration: Iteration) => Promise<void>;
+}
+
+export interface Iteration {
+  problems: readonly Problem[];
+  /** Where the problems are: [K, P]. Not to be disposed, nor kept. */
+  x: tf.Tensor2D;
+  state: () => Promise<MinimiserState>;
 }
 
 /** How far one problem is. */
@@ -97,7 +104,7 @@ export async function minimise(options: MinimiseOptions): Promise<{ x: tf.Tensor
   try {
     while (place.problems.some(({ stopped }) => !stopped)) {
       await iterate(place, options);
-      await onIteration?.({ problems: structuredClone(place.problems), state: () => stateOf(place) });
+      await onIteration?.({ problems: structuredClone(place.problems), x: place.x, state: () => stateOf(place) });
     }
     return { x: place.x.clone(), problems: place.problems };
   } finally {
@@ -125,7 +132,7 @@ async function begun({ start, evaluate, toleranceGradient = 1e-7 }: MinimiseOpti
 }
 
 async function iterate(place: Place, options: MinimiseOptions): Promise<void> {
-  const { lr = 1, toleranceChange = 1e-9, toleranceGradient = 1e-7, maxIterations } = options;
+  const { toleranceChange = 1e-9, toleranceGradient = 1e-7, maxIterations } = options;
   const { maxEvaluations = Math.floor(maxIterations * 1.25) } = options;
   const { problems } = place;
   const count = problems.length;
@@ -139,6 +146,7 @@ async function iterate(place: Place, options: MinimiseOptions): Promise<void> {
     const searches = problems.map((problem, k) => {
       if (problem.stopped) return undefined;
       const slope = slopes[k]!;
+      const lr = rateOf(options, k);
       const t = problem.iterations === 0 ? Math.min(1, 1 / measures[count + k]!) * lr : lr;
       problem.iterations++;
       if (!isFinite(slope) || !isFinite(directionSizes[k]!)) stop(problem, "not finite");
@@ -185,6 +193,10 @@ async function iterate(place: Place, options: MinimiseOptions): Promise<void> {
   } finally {
     d.dispose();
   }
+}
+
+function rateOf({ lr = 1 }: MinimiseOptions, k: number): number {
+  return typeof lr === "number" ? lr : lr[k]!;
 }
 
 function stop(problem: Problem, why: NonNullable<Problem["stopped"]>): void {
@@ -361,11 +373,15 @@ function restored({ arrays, problems, curvatures }: MinimiserState, { start, his
 }
 
 function checkOptions(options: MinimiseOptions): void {
-  const { history, maxIterations, maxEvaluations = 1, lr = 1 } = options;
+  const { start, history, maxIterations, maxEvaluations = 1, lr = 1 } = options;
   for (const [name, value] of Object.entries({ history, maxIterations, maxEvaluations })) {
     if (!(Number.isInteger(value) && value >= 1)) throw expected("a whole number of at least 1", name, value);
   }
-  if (!(lr > 0 && isFinite(lr))) throw expected("a number above 0", "lr", lr);
+  const rates = [lr].flat();
+  if (typeof lr !== "number" && rates.length !== start.shape[0]) {
+    throw expected(`${start.shape[0]} numbers, one a problem`, "lr", lr);
+  }
+  for (const rate of rates) if (!(rate > 0 && isFinite(rate))) throw expected("a number above 0", "lr", rate);
   for (const name of ["toleranceGradient", "toleranceChange"] as const) {
     const value = options[name] ?? 0;
     if (!(value >= 0)) throw expected("a number of at least 0", name, value);

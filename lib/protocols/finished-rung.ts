@@ -3,6 +3,7 @@ import path from "node:path";
 import { digestOf, exists, readJson, writeJson } from "../files.js";
 import type { Rung } from "../search/halving.js";
 import type { Score } from "../training/judging.js";
+import { asPlainReport, fromPlainReport, type PlainReport } from "../training/plain-report.js";
 import type { EpochReport } from "../training/trainer.js";
 
 /** What came of one setting of one head. */
@@ -15,6 +16,8 @@ export interface Outcome {
   epochsRun: number;
   /** Whether its loss on the sample moved by less than a hundredth in the last epoch, for every seed. */
   settled: boolean;
+  /** Epoch after which L-BFGS had reached its tolerance for every seed. */
+  solved?: number;
 }
 
 /** What a rung came to; plain data. Positions are those among the survivors. */
@@ -41,7 +44,11 @@ export function outcomeOf(found: FinishedRung, { epochs }: Rung, h: number, i: n
   const lossesOf = (report: EpochReport | undefined) => report?.losses.map((ofSeed) => ofSeed[h]![i] ?? NaN);
   const own = reportsOf(found, h, i);
   const [before, last] = [lossesOf(own.at(-2)), lossesOf(own.at(-1))];
+  const solved = own.flatMap(({ epoch, rested = [] }) =>
+    rested.filter(({ head, trial }) => head === h && trial === i).map(() => epoch),
+  );
   return {
+    ...(solved.length > 0 && solved.length === last!.length && { solved: Math.max(...solved) }),
     scores: scores?.map((ofSeed) => ofSeed[h]![i]!.metric),
     diverged: diverged.some((ofSeed) => ofSeed[h]![i]!),
     epochsRun: epochs,
@@ -61,9 +68,12 @@ export async function savedRung(
 ): Promise<FinishedRung | undefined> {
   const file = rungFile(run, place);
   if (file === undefined || !(await exists(file))) return undefined;
-  const { key, found } = (await readJson(file, "a rung of the sweep")) as { key: string; found: FinishedRung };
+  const { key, found } = (await readJson(file, "a rung of the sweep")) as {
+    key: string;
+    found: Omit<FinishedRung, "reports"> & { reports: PlainReport[] };
+  };
   if (key !== rungKey(run, place)) return undefined;
-  return { ...found, reports: found.reports.map((report) => withLosses(report, (loss) => read(loss))) };
+  return { ...found, reports: found.reports.map(fromPlainReport) };
 }
 
 export async function saveRung(
@@ -73,20 +83,10 @@ export async function saveRung(
 ): Promise<void> {
   const file = rungFile(run, place);
   if (file === undefined) return;
-  const reports = found.reports.map((report) => withLosses(report, (loss) => (loss === undefined ? "" : String(loss))));
+  const reports = found.reports.map(asPlainReport);
   await writeJson(file, { key: rungKey(run, place), found: { ...found, reports } });
 }
 
 function rungFile({ folder }: { folder?: string }, { index }: RungPlace): string | undefined {
   return folder && path.join(folder, `rung${index}.json`);
-}
-
-/** JSON knows neither NaN nor what is not there. */
-function withLosses<T>(report: EpochReport, convert: (loss: number | undefined) => T) {
-  const losses = report.losses.map((ofSeed) => ofSeed.map((ofHead) => Array.from(ofHead, convert)));
-  return { ...report, losses };
-}
-
-function read(loss: unknown): number | undefined {
-  return loss === "" ? undefined : Number(loss);
 }

@@ -1,13 +1,17 @@
 import * as tf from "@tensorflow/tfjs";
 
 import type { ExtractionPlan } from "../features/extraction-plan.js";
+import { arraySource } from "../features/array-source.js";
 import type { FeatureLayer } from "../features/source.js";
 import { createHeadBank } from "../heads/bank.js";
+import type { Block } from "../heads/block.js";
+import { headProblems } from "../heads/full-batch.js";
 import type { HeadSpec } from "../heads/head.js";
 import { initialWeights } from "../heads/head.js";
 import { bytes, duration } from "../progress.js";
 import { random } from "../random.js";
 import type { SearchTrial } from "../search/space.js";
+import { chunkSize, fullBatchObjective } from "../training/full-batch-objective.js";
 import type { LinearProtocol } from "./linear.js";
 import { linearTrials } from "./linear.js";
 import { headsOf } from "./linear-heads.js";
@@ -45,13 +49,19 @@ export async function planLinear(options: {
   const { extraction, settings, classes, trainingImages } = options;
   const heads = headsOf({ layers: extraction.layers, heads: settings.heads, classes });
   const trials = linearTrials(settings);
-  const batchSizes = new Set(trials.map(({ batchSize = trainingImages }) => batchSize));
-  const steps = [...batchSizes].map((batchSize) => settings.epochs * Math.ceil(trainingImages / batchSize));
+  const batchSizes = new Set(trials.map(({ batchSize }) => batchSize));
+  const steps = [...batchSizes].map(
+    (batchSize = trainingImages) => settings.epochs * Math.ceil(trainingImages / batchSize),
+  );
   let train = 0;
   for (const [i, batchSize] of [...batchSizes].entries()) {
-    const own = trials.filter((trial) => (trial.batchSize ?? trainingImages) === batchSize);
+    const own = trials.filter((trial) => trial.batchSize === batchSize);
+    const measured = { heads, trials: own, settings, classes, layers: extraction.layers };
     train +=
-      steps[i]! * (await measureStep({ heads, trials: own, batchSize, settings, classes, layers: extraction.layers }));
+      steps[i]! *
+      (batchSize === undefined
+        ? await measureIteration({ ...measured, trainingImages })
+        : await measureStep({ ...measured, batchSize }));
   }
   return {
     images: extraction.splits.reduce((sum, { images }) => sum + images, 0),
@@ -69,31 +79,42 @@ export async function planLinear(options: {
   };
 }
 
-async function measureStep(options: {
+interface Measured {
   heads: HeadSpec[];
   trials: SearchTrial[];
-  batchSize: number;
   settings: LinearProtocol;
   layers: FeatureLayer[];
   classes: number;
-}): Promise<number> {
-  const { heads, trials, batchSize, settings, layers, classes } = options;
-  const bank = createHeadBank({
+}
+
+/** Heads and images like those of the evaluation. */
+function sampleOf({ heads, trials, settings, layers, classes }: Measured, rows: number) {
+  const job = {
     heads: heads.map((spec) => ({ spec, trials })),
     seeds: settings.seeds,
     classes,
-    loss: { kind: "cross_entropy", labelSmoothing: settings.labelSmoothing ?? 0 },
+    loss: { kind: "cross_entropy" as const, labelSmoothing: settings.labelSmoothing ?? 0 },
     regularised: { bias: true, norm: false },
-    initial: (head, seed) => initialWeights(head, classes, seed),
-  });
+  };
   const stream = random(0, "plan");
-  const rows = batchSize * settings.seeds.length;
-  const made = layers.map(({ name, width }) => {
-    const data = Float32Array.from({ length: rows * width }, () => stream.uniform());
-    return [name, tf.tensor2d(data, [rows, width])] as const;
+  const data = layers.map(({ name, shape, width }) => {
+    return [name, { shape, data: Float32Array.from({ length: rows * width }, () => stream.uniform()) }] as const;
   });
-  const features = Object.fromEntries(made);
-  const targets = Int32Array.from({ length: rows }, () => stream.integer(classes));
+  return {
+    job,
+    bank: createHeadBank({ ...job, initial: (head, seed) => initialWeights(head, classes, seed) }),
+    layers: Object.fromEntries(data),
+    targets: Int32Array.from({ length: rows }, () => stream.integer(classes)),
+  };
+}
+
+/** Seconds of a step on a batch. */
+async function measureStep(options: Measured & { batchSize: number }): Promise<number> {
+  const rows = options.batchSize * options.settings.seeds.length;
+  const { bank, layers, targets } = sampleOf(options, rows);
+  const features = Object.fromEntries(
+    Object.entries(layers).map(([name, { data }]) => [name, tf.tensor2d(data, [rows, data.length / rows])]),
+  );
   const step = () => bank.step({ features, targets, moment: { epoch: 0, epochs: 1, step: 0, stepsPerEpoch: 1 } });
   try {
     step();
@@ -105,6 +126,43 @@ async function measureStep(options: {
   } finally {
     tf.dispose(features);
     bank.dispose();
+  }
+}
+
+/** Seconds of an iteration of L-BFGS, from a chunk of the images; a line search mostly takes its first step. */
+async function measureIteration(options: Measured & { trainingImages: number }): Promise<number> {
+  const images = Math.min(chunkSize, options.trainingImages);
+  const { job, bank, layers, targets } = sampleOf(options, images);
+  const source = await arraySource({ layers, targets: { kind: "single", labels: targets } });
+  const part = { source, rows: Uint32Array.from({ length: images }, (_, row) => row) };
+  let seconds = 0;
+  try {
+    for (const { spec, blocks } of bank.parts) {
+      for (const { block } of blocks) seconds += await measureEvaluation({ job, part, spec, block });
+    }
+    return (seconds * options.trainingImages) / images;
+  } finally {
+    await source.close();
+    bank.dispose();
+  }
+}
+
+async function measureEvaluation(
+  options: Pick<Parameters<typeof fullBatchObjective>[0], "job" | "part" | "spec"> & { block: Block },
+): Promise<number> {
+  const problems = headProblems(options.block, options.job.seeds.length);
+  const objective = await fullBatchObjective({ ...options, problems });
+  const x = problems.read();
+  const evaluate = async () => (await objective.evaluate(x)).gradient.dispose();
+  try {
+    await evaluate();
+    const started = Date.now();
+    for (let i = 0; i < measuredSteps; i++) await evaluate();
+    return (Date.now() - started) / 1000 / measuredSteps;
+  } finally {
+    x.dispose();
+    objective.dispose();
+    problems.dispose();
   }
 }
 

@@ -70,6 +70,8 @@ function notesOn({ trials }: LinearRun, { trial, selection }: Choice, outcomes: 
     if (lr === Math.max(...rates)) notes.push("The largest learning rate tried was the best: try larger ones.");
     if (lr === Math.min(...rates)) notes.push("The smallest learning rate tried was the best: try smaller ones.");
   }
+  const { solved } = outcomes[trial]!;
+  if (solved !== undefined) notes.push(`L-BFGS reached its tolerance after ${solved} iterations.`);
   const lost = outcomes.filter(({ diverged }) => diverged).length;
   if (lost > 0) notes.push(`${lost} of ${trials.length} settings diverged.`);
   return notes;

@@ -2,11 +2,12 @@ import fs from "node:fs/promises";
 import path from "node:path";
 
 import { ensureBackend } from "../backend/backend.js";
-import { expected } from "../errors.js";
+import { expected, UserError } from "../errors.js";
 import type { FeatureSet } from "../features/feature-set.js";
 import type { FeatureLayer } from "../features/source.js";
 import { digestOf } from "../files.js";
 import type { Regularised } from "../heads/block.js";
+import { checkFullBatch } from "../heads/full-batch.js";
 import type { HeadSpec } from "../heads/head.js";
 import type { Loss } from "../heads/loss.js";
 import type { Optimizer } from "../optim/optimizer.js";
@@ -185,6 +186,11 @@ function prepare(options: EvalLinearOptions): LinearRun {
   const trials = linearTrials(settings);
   const plan = planSplits({ ...settings, splits: features.splits, choice: trials.length > 1 });
   const layers = evaluatedLayers(plan.train.source.layers, options.layers);
+  const heads = headsOf({ layers, heads: settings.heads, classes: classes.length });
+  if (trials.some(({ optimizer }) => optimizer.kind === "lbfgs")) {
+    checkLbfgs(features);
+    heads.forEach((head) => checkFullBatch(head));
+  }
   const resolved = { ...settings, ...options.settings, layers: layers.map(({ name }) => name) };
   const { regularizeBias = true, regularizeNorm = false } = settings.optimizer;
   const multi = plan.train.source.targets.kind === "multi";
@@ -193,7 +199,7 @@ function prepare(options: EvalLinearOptions): LinearRun {
     settings,
     resolved,
     plan,
-    heads: headsOf({ layers, heads: settings.heads, classes: classes.length }),
+    heads,
     trials,
     classes,
     loss: multi
@@ -203,6 +209,14 @@ function prepare(options: EvalLinearOptions): LinearRun {
     folder: out === undefined ? undefined : path.join(out, "training"),
     key: digestOf({ protocol: linearProtocol, settings: resolved, origin: plan.train.source.origin }),
   };
+}
+
+/** L-BFGS needs a loss that stays the same. */
+function checkLbfgs({ backbone }: FeatureSet): void {
+  if (backbone?.trainTransform === undefined) return;
+  throw new UserError("Expected features of one view of each image for lbfgs but received augmented ones", {
+    hint: "Leave out --views and --features live, or train by another --optimizer.",
+  });
 }
 
 /** What every head is tried with. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 
 import { expected, UserError } from "../errors.js";
+import { checkFullBatch } from "../heads/full-batch.js";
 import type { LinearProtocol } from "../protocols/linear.js";
 import { readHead, visslHeads } from "../protocols/linear-heads.js";
 import type { Numbers } from "../search/range.js";
@@ -185,6 +186,9 @@ export function trainingOf(
 export function checkTraining(settings: TrainingSettings): void {
   const { heads, optimizer, schedule, epochs, search, trials } = settings;
   for (const head of heads) if (typeof head === "string") readHead(head);
+  if (optimizer.kind.some((kind) => (typeof kind === "string" ? kind : kind.kind) === "lbfgs")) {
+    for (const head of heads) if (typeof head === "object") checkFullBatch(hiddenOf(head));
+  }
   const { momentum } = trainingOf(settings).optimizer;
   if (optimizer.nesterov && optimizer.kind.includes("sgd") && includesZero(momentum)) {
     throw expected("a number above 0", "--momentum", 0, "Nesterov's momentum needs one; or give --no-nesterov.");
@@ -200,6 +204,13 @@ export function checkTraining(settings: TrainingSettings): void {
       hint: "A grid has as many settings as its lists make.",
     });
   }
+}
+
+/** The hidden layers of a head, of whatever width. */
+function hiddenOf(head: z.output<typeof headObject>): Parameters<typeof checkFullBatch>[0] {
+  const { name = "an MLP", hidden, dims, batchNorm = false, relu = true, dropout = 0 } = head;
+  const widths = hidden ?? dims?.slice(1, -1) ?? [];
+  return { name, hidden: widths.map((width) => ({ width, batchNorm, relu, dropout })) };
 }
 
 function hasMomentum(optimizer: TrainingSettings["optimizer"]["kind"][number]): boolean {

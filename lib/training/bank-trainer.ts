@@ -4,9 +4,9 @@ import type { HeadBank } from "../heads/bank.js";
 import { createHeadBank } from "../heads/bank.js";
 import { initialWeights } from "../heads/head.js";
 import { fullMoment } from "../search/halving.js";
+import { bankResults } from "./bank-results.js";
 import type { BatchJob, Part, TrainingParts } from "./job.js";
 import { layersOf } from "./job.js";
-import { judge, scoreOf } from "./judging.js";
 import type { TrainingPosition } from "./passes.js";
 import { epochPass, stepsPerEpoch, targetsOf } from "./passes.js";
 import { resumeTraining, saveTraining } from "./state.js";
@@ -24,20 +24,11 @@ const lossSample = 512;
 /** Trains a job in this process, as one bank, batch by batch. */
 export function bankTrainer({ job, parts }: { job: BatchJob; parts: TrainingParts }): Trainer {
   const bank = createHeadBank({ ...job, initial: (head, seed) => initialWeights(head, job.classes, seed) });
-  const { classes } = job;
   return {
+    ...bankResults({ job, bank, parts }),
     job,
     steps: job.epochs * stepsPerEpoch(parts.train, job),
     train: (options) => train({ ...options, job, bank, part: parts.train }),
-    diverged: async () => structuredClone(bank.diverged),
-    judge: ({ part, wanted }) => judge({ bank, part: parts[part]!, classes, wanted }),
-    scores: async () => {
-      const part = parts.select!;
-      const judged = await judge({ bank, part, classes });
-      return judged.map((ofSeed) => ofSeed.map((ofHead) => ofHead.map((one) => scoreOf(one, part, classes))));
-    },
-    weights: (place) => bank.weights(place),
-    close: async () => bank.dispose(),
   };
 }
 

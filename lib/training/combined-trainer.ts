@@ -24,9 +24,9 @@ export function combinedTrainer(options: {
   const { seeds, heads } = job;
   const empty = <T>(): T[][][] => seeds.map(() => heads.map(() => []));
   /** Puts `[seed][head][trial]` of each share where it stands in the whole. */
-  const merged = <T>(parts: T[][][][]): T[][][] => {
+  const merged = <T>(parts: (T[][][] | undefined)[]): T[][][] => {
     const whole = empty<T>();
-    parts.forEach((part, p) => place(whole, part, shares[p]!));
+    parts.forEach((part, p) => part && place(whole, part, shares[p]!));
     return whole;
   };
   const each = <T>(work: (share: TrainerShare) => Promise<T>) => Promise.all(shares.map(work));
@@ -36,10 +36,10 @@ export function combinedTrainer(options: {
     train: async (training) => {
       if (order === "together") return trainTogether(shares, training, merged);
       for (const [p, { trainer, places }] of shares.entries()) {
-        const onEpoch = ({ epoch, losses, diverged }: EpochReport) => {
-          const whole = empty<number>();
-          place(whole, losses as number[][][], shares[p]!);
-          training.onEpoch?.({ epoch, losses: whole, diverged: diverged.map((one) => outward(one, places)) });
+        const onEpoch = (report: EpochReport) => {
+          const whole = empty<number | undefined>();
+          place(whole, report.losses, shares[p]!);
+          training.onEpoch?.({ epoch: report.epoch, losses: whole, ...outwardPlaces(report, places) });
         };
         await trainer.train({ ...training, checkpoint: checkpointOf(training, p), onEpoch });
       }
@@ -75,33 +75,43 @@ export function combinedTrainer(options: {
   };
 }
 
-/** An epoch is told when all shares have made it. */
+/** An epoch is told when all shares have made it; of L-BFGS, whose heads train in turn, some shares have more to tell. */
 async function trainTogether(
   shares: TrainerShare[],
   training: TrainOptions,
-  merged: (parts: (number | undefined)[][][][]) => (number | undefined)[][][],
+  merged: (parts: ((number | undefined)[][][] | undefined)[]) => (number | undefined)[][][],
 ): Promise<void> {
   const reported: EpochReport[][] = shares.map(() => []);
+  const finished = shares.map(() => false);
   let told = 0;
-  const onEpoch = (p: number, report: EpochReport) => {
-    reported[p]!.push(report);
-    while (reported.every((reports) => reports.length > told)) {
-      const of = reported.map((reports) => reports[told]!);
+  const tell = () => {
+    while (reported.every((reports, p) => reports.length > told || finished[p])) {
+      const of = reported.map((reports) => reports[told]);
+      const found = of.flatMap((report, p) => (report ? [outwardPlaces(report, shares[p]!.places)] : []));
+      const report = of.find((one) => one);
+      if (!report) return;
+      told++;
       training.onEpoch?.({
-        epoch: ++told,
-        losses: merged(of.map(({ losses }) => losses)),
-        diverged: of.flatMap(({ diverged }, i) => diverged.map((one) => outward(one, shares[i]!.places))),
+        epoch: report.epoch,
+        losses: merged(of.map((one) => one?.losses)),
+        diverged: found.flatMap(({ diverged }) => diverged),
+        ...(report.rested && { rested: found.flatMap(({ rested = [] }) => rested) }),
       });
     }
   };
   const results = await Promise.allSettled(
-    shares.map(({ trainer }, p) =>
-      trainer.train({
+    shares.map(async ({ trainer }, p) => {
+      await trainer.train({
         ...training,
         checkpoint: checkpointOf(training, p),
-        onEpoch: (report) => onEpoch(p, report),
-      }),
-    ),
+        onEpoch: (report) => {
+          reported[p]!.push(report);
+          tell();
+        },
+      });
+      finished[p] = true;
+      tell();
+    }),
   );
   // All of them have stopped, and saved what they had.
   for (const result of results) if (result.status === "rejected") throw result.reason;
@@ -114,6 +124,14 @@ function place<T>(whole: T[][][], part: T[][][], { places }: TrainerShare): void
       ofHead.forEach((value, t) => (whole[s]![head]![trials[t]!] = value));
     }),
   );
+}
+
+function outwardPlaces(
+  { diverged, rested }: EpochReport,
+  places: TrainerShare["places"],
+): Pick<EpochReport, "diverged" | "rested"> {
+  const all = (found: BankPlace[]) => found.map((one) => outward(one, places));
+  return { diverged: all(diverged), ...(rested && { rested: all(rested) }) };
 }
 
 function outward({ seed, head, trial }: BankPlace, places: TrainerShare["places"]): BankPlace {

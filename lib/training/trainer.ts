@@ -9,12 +9,14 @@ export interface EpochReport {
   /** From 1. */
   epoch: number;
   /**
-   * Mean loss on a sample of the training images: `[seed][head][trial]`; not finite where a trial diverged, undefined
-   * where one is trained at another time.
+   * Mean loss on a sample of the training images, of L-BFGS on all of them: `[seed][head][trial]`, without weight decay;
+   * not finite where a trial diverged, undefined where one is trained at another time.
    */
   losses: (number | undefined)[][][];
   /** Newly found; they are frozen. */
   diverged: BankPlace[];
+  /** Newly found to have reached the tolerance of L-BFGS; they rest. */
+  rested?: BankPlace[];
 }
 
 export interface TrainOptions {
