@@ -63,7 +63,11 @@ export async function savedRung(
   if (file === undefined || !(await exists(file))) return undefined;
   const { key, found } = (await readJson(file, "a rung of the sweep")) as { key: string; found: FinishedRung };
   if (key !== rungKey(run, place)) return undefined;
-  return { ...found, reports: found.reports.map((report) => withLosses(report, (loss) => read(loss))) };
+  return {
+    ...found,
+    scores: found.scores && withScores(found.scores, Number),
+    reports: found.reports.map((report) => withLosses(report, (loss) => read(loss))),
+  };
 }
 
 export async function saveRung(
@@ -74,7 +78,8 @@ export async function saveRung(
   const file = rungFile(run, place);
   if (file === undefined) return;
   const reports = found.reports.map((report) => withLosses(report, (loss) => (loss === undefined ? "" : String(loss))));
-  await writeJson(file, { key: rungKey(run, place), found: { ...found, reports } });
+  const scores = found.scores && withScores(found.scores, String);
+  await writeJson(file, { key: rungKey(run, place), found: { ...found, scores, reports } });
 }
 
 function rungFile({ folder }: { folder?: string }, { index }: RungPlace): string | undefined {
@@ -85,6 +90,12 @@ function rungFile({ folder }: { folder?: string }, { index }: RungPlace): string
 function withLosses<T>(report: EpochReport, convert: (loss: number | undefined) => T) {
   const losses = report.losses.map((ofSeed) => ofSeed.map((ofHead) => Array.from(ofHead, convert)));
   return { ...report, losses };
+}
+
+function withScores<T>(scores: Score[][][], convert: (value: number) => T) {
+  return scores.map((ofSeed) =>
+    ofSeed.map((ofHead) => ofHead.map(({ metric, loss }) => ({ metric: convert(metric), loss: convert(loss) }))),
+  );
 }
 
 function read(loss: unknown): number | undefined {

@@ -31,6 +31,7 @@ import { sweep } from "./linear-sweep.js";
 import { choose } from "./selection.js";
 import type { SplitPlan } from "./splits.js";
 import { planSplits } from "./splits.js";
+import { refuseUnseenClasses } from "./unseen-classes.js";
 
 /**
  * VISSL's linear evaluation: heads on layers of a frozen backbone, with a sweep of their settings, all of it in as few
@@ -146,7 +147,7 @@ export interface LinearRun {
  * Trains heads on every layer of the features and tells how well each separates the classes.
  *
  * @returns the record, which is also written to `out` with tables, figures, predictions and the chosen heads.
- * @throws UserError where there are fewer than two classes, a part would be empty, every setting of a head diverges, or
+ * @throws UserError where there are fewer than two classes, a part would be empty or holds a class that training lacks, every setting of a head diverges, or
  * `out` holds another configuration.
  */
 export async function evalLinear(options: EvalLinearOptions): Promise<ResultRecord> {
@@ -184,6 +185,7 @@ function prepare(options: EvalLinearOptions): LinearRun {
   }
   const trials = linearTrials(settings);
   const plan = planSplits({ ...settings, splits: features.splits, choice: trials.length > 1 });
+  refuseUnseenClasses({ plan, classes });
   const layers = evaluatedLayers(plan.train.source.layers, options.layers);
   const resolved = { ...options.settings, ...settings, layers: layers.map(({ name }) => name) };
   const { regularizeBias = true, regularizeNorm = false } = settings.optimizer;

@@ -41,5 +41,13 @@ export async function resumeTraining(options: {
   if (metadata.key !== key) return undefined;
   const { rest, ...saved } = JSON.parse(metadata.saved!) as SavedTraining & { rest: Omit<BankState, "arrays"> };
   bank.restore({ ...rest, arrays });
-  return saved;
+  return { ...saved, reports: saved.reports.map(withoutNulls) };
+}
+
+/** JSON has no NaN: the loss of what diverged came out as null. */
+function withoutNulls(report: EpochReport): EpochReport {
+  return {
+    ...report,
+    losses: report.losses.map((ofSeed) => ofSeed.map((ofHead) => ofHead.map((loss) => loss ?? NaN))),
+  };
 }
