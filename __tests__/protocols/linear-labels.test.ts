@@ -10,6 +10,7 @@ import type { EvalLinearOptions } from "../../lib/protocols/linear.js";
 import { evalLinear } from "../../lib/protocols/linear.js";
 import { random } from "../../lib/random.js";
 import { compareRuns } from "../../lib/results/compare.js";
+import { formatComparison } from "../../lib/results/comparison-table.js";
 import { cloudFeatures, cloudSource, everyRow } from "../clouds.js";
 import { temporaryFolder } from "../command-line.js";
 
@@ -146,10 +147,20 @@ describe("images with several labels", () => {
       for (const { metrics } of results) expect(Object.keys(metrics)).toEqual(["meanAp"]);
     }
     const comparison = await compareRuns({ runs });
-    expect(comparison.layers.map(({ layer, head }) => `${layer} ${head}`)).toEqual(["a fc", "a bn_fc"]);
-    for (const { layer, head, difference } of comparison.layers) {
-      const [one, two] = records.map(({ results }) => results.find((r) => r.layer === layer && r.head === head)!);
-      expect(difference).toBeCloseTo(two!.metrics.meanAp!.mean - one!.metrics.meanAp!.mean, 6);
+    expect(comparison).toMatchObject({ metric: "meanAp", images: 90, seeds: [0, 1], reference: "one" });
+    // No image is right or wrong as a whole, so there are no pairs to test.
+    expect([comparison.best, comparison.layers]).toEqual([[], []]);
+    for (const [i, { entries, best }] of comparison.runs.entries()) {
+      const { results } = records[i]!;
+      expect(entries.map(({ layer, head, metrics }) => ({ layer, head, metrics }))).toEqual(
+        results.map(({ layer, head, metrics }) => ({ layer, head, metrics })),
+      );
+      const scores = results.map(({ selection }) => selection!.mean);
+      expect(best!.head).toBe(results[scores.indexOf(Math.max(...scores))]!.head);
+    }
+    const told = formatComparison(comparison, { kind: "text", color: false });
+    for (const { results } of records) {
+      for (const { metrics } of results) expect(told).toContain((100 * metrics.meanAp!.mean).toFixed(1));
     }
     await features.close();
   });
