@@ -48,8 +48,10 @@ async function train(options: TrainOptions & { job: BatchJob; bank: HeadBank; pa
   const saved = checkpoint && (await resumeTraining({ ...checkpoint, bank }));
   const from: TrainingPosition = saved?.position ?? { epoch: 0, step: 0 };
   const reports: EpochReport[] = saved?.reports ?? [];
-  if (saved) options.onResume?.(from);
-  onSteps(from.epoch * perEpoch + from.step);
+  if (saved) {
+    options.onResume?.(from);
+    onSteps(from.epoch * perEpoch + from.step);
+  }
   reports.forEach(onEpoch);
 
   let savedAt = Date.now();
