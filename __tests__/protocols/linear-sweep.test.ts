@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 
 import type { FeatureSet } from "../../lib/features/feature-set.js";
@@ -144,6 +144,40 @@ describe("a sweep", () => {
       expect(epochs === 20).toBe(rung === last);
     }
     expect(readFileSync(path.join(out, "sweep.svg"), "utf8")).toMatch(/^<svg/);
+  });
+
+  test("by halving goes on in the rung where it was stopped, with those that went on before", async () => {
+    const [whole, out] = [path.join(root, "whole"), path.join(root, "stopped")];
+    const halving = {
+      optimizer: { ...short.optimizer, lr: [1e-3, 0.01, 0.03, 0.1, 3e38], weightDecay: [0, 0.001] },
+      epochs: 20,
+      search: "halving" as const,
+    };
+    const undisturbed = await evaluate({ ...halving, out: whole });
+    const stop = new AbortController();
+    const stopping = {
+      note: () => {},
+      task: ({ label }: { label: string }) => ({
+        advance: (count: number) =>
+          void (count > 0 && label.startsWith("train (2") && stop.abort(new Error("stopped"))),
+        end: () => {},
+      }),
+    };
+    await expect(evaluate({ ...halving, out, progress: stopping, signal: stop.signal })).rejects.toThrow("stopped");
+    expect(readdirSync(path.join(out, "training")).sort()).toContain("rung0.json");
+
+    const labels: string[] = [];
+    const counting = {
+      note: () => {},
+      task: ({ label }: { label: string }) => (labels.push(label), { advance: () => {}, end: () => {} }),
+    };
+    const resumed = await evaluate({ ...halving, out, progress: counting });
+    expect(labels[0]).toMatch(/^train \(2 of/);
+    expect(resumed.results).toEqual(undisturbed.results);
+    for (const name of ["metrics.jsonl", "trials.jsonl", "sweep.svg", "table.md"]) {
+      expect(readFileSync(path.join(out, name), "utf8")).toBe(readFileSync(path.join(whole, name), "utf8"));
+    }
+    expect(existsSync(path.join(out, "training"))).toBe(false);
   });
 
   test("trains layers joined into one, and heads on the layers that they name", async () => {

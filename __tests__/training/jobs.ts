@@ -49,7 +49,7 @@ export function expectWeights(found: HeadWeights, wanted: HeadWeights, tolerance
   const flat = ({ weight, bias, batchNorm, hidden = [] }: HeadWeights): Float32Array[] => [
     weight,
     bias,
-    ...(batchNorm ? Object.values(batchNorm) : []),
+    ...(batchNorm ? [batchNorm.gamma, batchNorm.beta, batchNorm.mean, batchNorm.variance] : []),
     ...hidden.flatMap((one) => flat(one)),
   ];
   const [a, b] = [flat(found), flat(wanted)];

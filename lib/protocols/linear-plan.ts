@@ -9,8 +9,8 @@ import { bytes, duration } from "../progress.js";
 import { random } from "../random.js";
 import type { SearchTrial } from "../search/space.js";
 import type { LinearProtocol } from "./linear.js";
-import { linearTrials } from "./linear.js";
 import { headsOf } from "./linear-heads.js";
+import { linearTrials } from "./linear-trials.js";
 
 /** What an evaluation would be, before it is done. */
 export interface LinearPlan {

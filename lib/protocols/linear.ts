@@ -19,7 +19,6 @@ import type { ResultWriter } from "../results/writer.js";
 import { resultWriter } from "../results/writer.js";
 import type { Numbers } from "../search/range.js";
 import type { SearchTrial } from "../search/space.js";
-import { trialsOf } from "../search/space.js";
 import type { TrainingParts } from "../training/job.js";
 import type { Judgement } from "../training/judging.js";
 import { targetsOf } from "../training/passes.js";
@@ -28,6 +27,7 @@ import { headsOf } from "./linear-heads.js";
 import { layerResult, linearProtocol, linearRecord } from "./linear-record.js";
 import type { Sweep } from "./linear-sweep.js";
 import { sweep } from "./linear-sweep.js";
+import { linearTrials } from "./linear-trials.js";
 import { choose } from "./selection.js";
 import type { SplitPlan } from "./splits.js";
 import { planSplits } from "./splits.js";
@@ -183,6 +183,7 @@ function prepare(options: EvalLinearOptions): LinearRun {
   if (source?.targets.kind !== "multi" && classes.length < 2) {
     throw expected("at least two classes", "a linear evaluation", classes);
   }
+  if (settings.seeds.length === 0) throw expected("at least one", "the seeds", settings.seeds);
   const trials = linearTrials(settings);
   const plan = planSplits({ ...settings, splits: features.splits, choice: trials.length > 1 });
   refuseUnseenClasses({ plan, classes });
@@ -207,28 +208,10 @@ function prepare(options: EvalLinearOptions): LinearRun {
   };
 }
 
-/** What every head is tried with. */
-export function linearTrials(settings: LinearProtocol): SearchTrial[] {
-  const { optimizer, search = "grid", trials: count, searchSeed = 0, batchSize, schedule, headWidth } = settings;
-  const { kind = ["sgd"], lr, weightDecay, momentum, nesterov } = optimizer;
-  const listed = (numbers: Numbers | number): Numbers => (typeof numbers === "number" ? [numbers] : numbers);
-  const space = {
-    optimizer: kind,
-    lr,
-    weightDecay,
-    momentum: momentum === undefined ? undefined : listed(momentum),
-    nesterov,
-    schedule: [schedule].flat(),
-    batchSize: listed(batchSize),
-    headWidth,
-  };
-  const drawn = search === "random" || (search === "halving" && count !== undefined);
-  return trialsOf({ space, search: drawn ? "random" : "grid", count, seed: searchSeed }).trials;
-}
-
 /** Layers by themselves, and joined ones. */
 function evaluatedLayers(layers: FeatureLayer[], names = layers.map(({ name }) => name)): FeatureLayer[] {
   const known = layers.map(({ name }) => name);
+  if (names.length === 0) throw expected("at least one", "the layers", names);
   return names.map((name) => {
     const own = layers.find((layer) => layer.name === name);
     if (own) return own;

@@ -2,7 +2,9 @@ import { z } from "zod";
 
 import { expected, UserError } from "../errors.js";
 import type { LinearProtocol } from "../protocols/linear.js";
+import { checkSchedule } from "../optim/schedule.js";
 import { readHead, visslHeads } from "../protocols/linear-heads.js";
+import { linearTrials } from "../protocols/linear-trials.js";
 import type { Numbers } from "../search/range.js";
 import { readNumbers } from "../search/range.js";
 import { scheduleField, scheduleOf } from "./schedule.js";
@@ -174,8 +176,10 @@ export function trainingOf(
       ...rest,
       lr: readNumbers(lr, "--lr"),
       weightDecay: readNumbers(weightDecay, "--weight-decay"),
-      // Those that have none take no notice.
-      ...(rest.kind.some((kind) => hasMomentum(kind)) && { momentum: readNumbers(momentum, "--momentum") }),
+      // One value is for those named optimizers that have one: those in full have their own. Several are a sweep.
+      ...((momentum.length > 1 || rest.kind.some((kind) => kind === "sgd" || kind === "lars")) && {
+        momentum: readNumbers(momentum, "--momentum"),
+      }),
     },
     schedule: schedule.kind.map((name) => scheduleOf(name, { ...schedule, epochs })),
   };
@@ -185,7 +189,8 @@ export function trainingOf(
 export function checkTraining(settings: TrainingSettings): void {
   const { heads, optimizer, schedule, epochs, search, trials } = settings;
   for (const head of heads) if (typeof head === "string") readHead(head);
-  const { momentum } = trainingOf(settings).optimizer;
+  const training = trainingOf(settings);
+  const { momentum } = training.optimizer;
   if (optimizer.nesterov && optimizer.kind.includes("sgd") && includesZero(momentum)) {
     throw expected("a number above 0", "--momentum", 0, "Nesterov's momentum needs one; or give --no-nesterov.");
   }
@@ -200,11 +205,9 @@ export function checkTraining(settings: TrainingSettings): void {
       hint: "A grid has as many settings as its lists make.",
     });
   }
-}
-
-function hasMomentum(optimizer: TrainingSettings["optimizer"]["kind"][number]): boolean {
-  const kind = typeof optimizer === "string" ? optimizer : optimizer.kind;
-  return kind === "sgd" || kind === "lars";
+  // Here, and not when it is used: features may have to be extracted before that.
+  for (const one of [training.schedule].flat()) checkSchedule(one, epochs);
+  linearTrials(training);
 }
 
 function includesZero(values: Numbers | number | undefined): boolean {

@@ -52,10 +52,11 @@ export function combinedTrainer(options: {
         places.map(({ head, trials }) => wanted[head]!.flatMap((t) => (trials.includes(t) ? [trials.indexOf(t)] : []))),
       );
       const judged = await Promise.all(
-        shares.map(({ trainer }, p) =>
+        shares.map(async ({ trainer }, p) => {
           // A share that is not asked for anything need not pass over the images.
-          inside[p]!.every((trials) => trials.length === 0) ? [] : trainer.judge({ part, wanted: inside[p]! }),
-        ),
+          const isAsked = inside[p]!.some((trials) => trials.length > 0);
+          return isAsked ? trainer.judge({ part, wanted: inside[p]! }) : [];
+        }),
       );
       const whole = empty<(typeof judged)[number][number][number][number]>();
       judged.forEach((bySeed, p) =>
