@@ -73,7 +73,8 @@ export async function savedRung(
     found: Omit<FinishedRung, "reports"> & { reports: PlainReport[] };
   };
   if (key !== rungKey(run, place)) return undefined;
-  return { ...found, reports: found.reports.map(fromPlainReport) };
+  const scores = found.scores && withScores(found.scores, Number);
+  return { ...found, scores, reports: found.reports.map(fromPlainReport) };
 }
 
 export async function saveRung(
@@ -84,9 +85,20 @@ export async function saveRung(
   const file = rungFile(run, place);
   if (file === undefined) return;
   const reports = found.reports.map(asPlainReport);
-  await writeJson(file, { key: rungKey(run, place), found: { ...found, reports } });
+  const scores = found.scores && withScores(found.scores, String);
+  await writeJson(file, { key: rungKey(run, place), found: { ...found, scores, reports } });
 }
 
 function rungFile({ folder }: { folder?: string }, { index }: RungPlace): string | undefined {
   return folder && path.join(folder, `rung${index}.json`);
+}
+
+/** JSON knows no NaN. */
+function withScores<A, B>(
+  scores: Record<"metric" | "loss", A>[][][],
+  convert: (value: A) => B,
+): Record<"metric" | "loss", B>[][][] {
+  return scores.map((ofSeed) =>
+    ofSeed.map((ofHead) => ofHead.map(({ metric, loss }) => ({ metric: convert(metric), loss: convert(loss) }))),
+  );
 }

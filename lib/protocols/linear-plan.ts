@@ -13,8 +13,8 @@ import { random } from "../random.js";
 import type { SearchTrial } from "../search/space.js";
 import { chunkSize, fullBatchObjective } from "../training/full-batch-objective.js";
 import type { LinearProtocol } from "./linear.js";
-import { linearTrials } from "./linear.js";
 import { headsOf } from "./linear-heads.js";
+import { linearTrials } from "./linear-trials.js";
 
 /** What an evaluation would be, before it is done. */
 export interface LinearPlan {

@@ -20,7 +20,6 @@ import type { ResultWriter } from "../results/writer.js";
 import { resultWriter } from "../results/writer.js";
 import type { Numbers } from "../search/range.js";
 import type { SearchTrial } from "../search/space.js";
-import { trialsOf } from "../search/space.js";
 import type { TrainingParts } from "../training/job.js";
 import type { Judgement } from "../training/judging.js";
 import { targetsOf } from "../training/passes.js";
@@ -29,9 +28,11 @@ import { headsOf } from "./linear-heads.js";
 import { layerResult, linearProtocol, linearRecord } from "./linear-record.js";
 import type { Sweep } from "./linear-sweep.js";
 import { sweep } from "./linear-sweep.js";
+import { linearTrials } from "./linear-trials.js";
 import { choose } from "./selection.js";
 import type { SplitPlan } from "./splits.js";
 import { planSplits } from "./splits.js";
+import { refuseUnseenClasses } from "./unseen-classes.js";
 
 /**
  * VISSL's linear evaluation: heads on layers of a frozen backbone, with a sweep of their settings, all of it in as few
@@ -147,7 +148,7 @@ export interface LinearRun {
  * Trains heads on every layer of the features and tells how well each separates the classes.
  *
  * @returns the record, which is also written to `out` with tables, figures, predictions and the chosen heads.
- * @throws UserError where there are fewer than two classes, a part would be empty, every setting of a head diverges, or
+ * @throws UserError where there are fewer than two classes, a part would be empty or holds a class that training lacks, every setting of a head diverges, or
  * `out` holds another configuration.
  */
 export async function evalLinear(options: EvalLinearOptions): Promise<ResultRecord> {
@@ -183,8 +184,10 @@ function prepare(options: EvalLinearOptions): LinearRun {
   if (source?.targets.kind !== "multi" && classes.length < 2) {
     throw expected("at least two classes", "a linear evaluation", classes);
   }
+  if (settings.seeds.length === 0) throw expected("at least one", "the seeds", settings.seeds);
   const trials = linearTrials(settings);
   const plan = planSplits({ ...settings, splits: features.splits, choice: trials.length > 1 });
+  refuseUnseenClasses({ plan, classes });
   const layers = evaluatedLayers(plan.train.source.layers, options.layers);
   const heads = headsOf({ layers, heads: settings.heads, classes: classes.length });
   if (trials.some(({ optimizer }) => optimizer.kind === "lbfgs")) {
@@ -219,28 +222,10 @@ function checkLbfgs({ backbone }: FeatureSet): void {
   });
 }
 
-/** What every head is tried with. */
-export function linearTrials(settings: LinearProtocol): SearchTrial[] {
-  const { optimizer, search = "grid", trials: count, searchSeed = 0, batchSize, schedule, headWidth } = settings;
-  const { kind = ["sgd"], lr, weightDecay, momentum, nesterov } = optimizer;
-  const listed = (numbers: Numbers | number): Numbers => (typeof numbers === "number" ? [numbers] : numbers);
-  const space = {
-    optimizer: kind,
-    lr,
-    weightDecay,
-    momentum: momentum === undefined ? undefined : listed(momentum),
-    nesterov,
-    schedule: [schedule].flat(),
-    batchSize: listed(batchSize),
-    headWidth,
-  };
-  const drawn = search === "random" || (search === "halving" && count !== undefined);
-  return trialsOf({ space, search: drawn ? "random" : "grid", count, seed: searchSeed }).trials;
-}
-
 /** Layers by themselves, and joined ones. */
 function evaluatedLayers(layers: FeatureLayer[], names = layers.map(({ name }) => name)): FeatureLayer[] {
   const known = layers.map(({ name }) => name);
+  if (names.length === 0) throw expected("at least one", "the layers", names);
   return names.map((name) => {
     const own = layers.find((layer) => layer.name === name);
     if (own) return own;

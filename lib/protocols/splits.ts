@@ -39,6 +39,9 @@ export interface SplitPlan {
 }
 
 /**
+ * Settings are never chosen on, nor anything reported of, images without a label (−1): those that are there are counted
+ * in `how`. In training they are part of their batch, and the loss ignores them.
+ *
  * Settings are never chosen on the images that are reported, unless the user asks for just that; then the plan says so.
  *
  * @throws UserError where a split is asked for that the data lacks, or a part would be empty.
@@ -50,10 +53,12 @@ export function planSplits(options: SplitOptions): SplitPlan {
   const reportOn = options.reportOn ?? (splits.test ? "test" : splits.val ? "val" : "test");
   const how: string[] = [];
   let train: Part = { source: whole, rows: everyRow(whole) };
+  const ignored = train.rows.length - labelledRows(whole).length;
+  if (ignored > 0) how.push(`${images(ignored)} to train on without a label, which teach nothing`);
   let report: Part;
   const named = splits[reportOn];
   if (named) {
-    report = { source: named, rows: everyRow(named) };
+    report = judgedPart(named, reportOn, how);
     how.push(`train and ${reportOn} as the data names them`);
   } else if (reportOn === "val") {
     throw new UserError("Expected a val split to report on but the data has none", { hint: "Leave --report-on out." });
@@ -73,7 +78,7 @@ export function planSplits(options: SplitOptions): SplitPlan {
       throw new UserError("Expected a val split to choose on but the data has none", {
         hint: "Leave --select-on out.",
       });
-    const select = { source: val, rows: everyRow(val) };
+    const select = reportOn === "val" ? report : judgedPart(val, "val", how);
     return {
       train,
       select,
@@ -118,6 +123,26 @@ export function targetsOf(targets: Targets, rows: Uint32Array): Targets {
   const labels = new Int8Array(rows.length * classes);
   rows.forEach((row, i) => labels.set(targets.labels.subarray(row * classes, (row + 1) * classes), i * classes));
   return { kind: "multi", labels, classes };
+}
+
+/** All images of a split that have a label, for only of them can be said whether an answer is right. */
+function judgedPart(source: FeatureSource, name: SplitName, how: string[]): Part {
+  const rows = labelledRows(source);
+  const left = source.size - rows.length;
+  if (rows.length === 0) throw expected("images with a label", `the ${name} split`, `${images(left)} without one`);
+  if (left > 0) how.push(`${images(left)} of ${name} without a label, which are left out`);
+  return { source, rows };
+}
+
+/** Of data with one label an image those that are not ignored (−1). */
+function labelledRows(source: FeatureSource): Uint32Array {
+  const { targets } = source;
+  const rows = everyRow(source);
+  return targets.kind === "single" ? rows.filter((row) => targets.labels[row]! >= 0) : rows;
+}
+
+function images(count: number): string {
+  return count === 1 ? "1 image" : `${count} images`;
 }
 
 function everyRow(source: FeatureSource): Uint32Array {

@@ -1,7 +1,7 @@
 import { parseDocument } from "yaml";
 import { z } from "zod";
 
-import { didYouMean, expected, show, UserError } from "../errors.js";
+import { didYouMean, expected, nearest, show, UserError } from "../errors.js";
 import { configChain } from "./configs.js";
 import type { SettingsDefinition } from "./definition.js";
 import { assign, type Flags } from "./flags.js";
@@ -126,8 +126,16 @@ function asUserError(
   );
   const place = option?.positional ? option.placeholder : option?.flag;
   const subject = merged.origin(path)?.subject(path) ?? place ?? nameOf(path);
-  const words = wordsOf(schemaAt(jsonSchemaOf(schema), path));
-  return expected(words, subject, received, option && sentence(option.description));
+  const wanted = schemaAt(jsonSchemaOf(schema), path);
+  const near = typeof received === "string" ? nearest(received, choicesOf(wanted)) : [];
+  const hint = near.length > 0 ? `Did you mean ${near.join(" or ")}?` : option && sentence(option.description);
+  return expected(wordsOf(wanted), subject, received, hint);
+}
+
+/** The names that a schema knows, where it is of names, or of names among other things. */
+function choicesOf(schema: JsonSchema): string[] {
+  const names = (schema.enum ?? []).filter((name) => typeof name === "string");
+  return [...names, ...(schema.anyOf ?? []).flatMap((one) => choicesOf(one as JsonSchema))];
 }
 
 /** A value that stands alone where a list may stand was checked as the first of a list: it has no place of its own. */

@@ -3,7 +3,9 @@ import { z } from "zod";
 import { expected, UserError } from "../errors.js";
 import { checkFullBatch } from "../heads/full-batch.js";
 import type { LinearProtocol } from "../protocols/linear.js";
+import { checkSchedule } from "../optim/schedule.js";
 import { readHead, visslHeads } from "../protocols/linear-heads.js";
+import { linearTrials } from "../protocols/linear-trials.js";
 import type { Numbers } from "../search/range.js";
 import { readNumbers } from "../search/range.js";
 import { scheduleField, scheduleOf } from "./schedule.js";
@@ -175,8 +177,10 @@ export function trainingOf(
       ...rest,
       lr: readNumbers(lr, "--lr"),
       weightDecay: readNumbers(weightDecay, "--weight-decay"),
-      // Those that have none take no notice.
-      ...(rest.kind.some((kind) => hasMomentum(kind)) && { momentum: readNumbers(momentum, "--momentum") }),
+      // One value is for those named optimizers that have one: those in full have their own. Several are a sweep.
+      ...((momentum.length > 1 || rest.kind.some((kind) => kind === "sgd" || kind === "lars")) && {
+        momentum: readNumbers(momentum, "--momentum"),
+      }),
     },
     schedule: schedule.kind.map((name) => scheduleOf(name, { ...schedule, epochs })),
   };
@@ -186,10 +190,11 @@ export function trainingOf(
 export function checkTraining(settings: TrainingSettings): void {
   const { heads, optimizer, schedule, epochs, search, trials } = settings;
   for (const head of heads) if (typeof head === "string") readHead(head);
+  const training = trainingOf(settings);
+  const { momentum } = training.optimizer;
   if (optimizer.kind.some((kind) => (typeof kind === "string" ? kind : kind.kind) === "lbfgs")) {
     for (const head of heads) if (typeof head === "object") checkFullBatch(hiddenOf(head));
   }
-  const { momentum } = trainingOf(settings).optimizer;
   if (optimizer.nesterov && optimizer.kind.includes("sgd") && includesZero(momentum)) {
     throw expected("a number above 0", "--momentum", 0, "Nesterov's momentum needs one; or give --no-nesterov.");
   }
@@ -204,6 +209,9 @@ export function checkTraining(settings: TrainingSettings): void {
       hint: "A grid has as many settings as its lists make.",
     });
   }
+  // Here, and not when it is used: features may have to be extracted before that.
+  for (const one of [training.schedule].flat()) checkSchedule(one, epochs);
+  linearTrials(training);
 }
 
 /** The hidden layers of a head, of whatever width. */
@@ -211,11 +219,6 @@ function hiddenOf(head: z.output<typeof headObject>): Parameters<typeof checkFul
   const { name = "an MLP", hidden, dims, batchNorm = false, relu = true, dropout = 0 } = head;
   const widths = hidden ?? dims?.slice(1, -1) ?? [];
   return { name, hidden: widths.map((width) => ({ width, batchNorm, relu, dropout })) };
-}
-
-function hasMomentum(optimizer: TrainingSettings["optimizer"]["kind"][number]): boolean {
-  const kind = typeof optimizer === "string" ? optimizer : optimizer.kind;
-  return kind === "sgd" || kind === "lars";
 }
 
 function includesZero(values: Numbers | number | undefined): boolean {

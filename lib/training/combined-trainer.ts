@@ -1,3 +1,4 @@
+import { digestOf } from "../files.js";
 import type { BankPlace } from "../heads/bank.js";
 import type { TrainingJob } from "./job.js";
 import type { EpochReport, Trainer, TrainOptions } from "./trainer.js";
@@ -41,7 +42,7 @@ export function combinedTrainer(options: {
           place(whole, report.losses, shares[p]!);
           training.onEpoch?.({ epoch: report.epoch, losses: whole, ...outwardPlaces(report, places) });
         };
-        await trainer.train({ ...training, checkpoint: checkpointOf(training, p), onEpoch });
+        await trainer.train({ ...training, checkpoint: checkpointOf(training, p, places), onEpoch });
       }
     },
     diverged: async () => merged(await each(({ trainer }) => trainer.diverged())),
@@ -50,7 +51,13 @@ export function combinedTrainer(options: {
       const inside = shares.map(({ places }) =>
         places.map(({ head, trials }) => wanted[head]!.flatMap((t) => (trials.includes(t) ? [trials.indexOf(t)] : []))),
       );
-      const judged = await Promise.all(shares.map(({ trainer }, p) => trainer.judge({ part, wanted: inside[p]! })));
+      const judged = await Promise.all(
+        shares.map(async ({ trainer }, p) => {
+          // A share that is not asked for anything need not pass over the images.
+          const isAsked = inside[p]!.some((trials) => trials.length > 0);
+          return isAsked ? trainer.judge({ part, wanted: inside[p]! }) : [];
+        }),
+      );
       const whole = empty<(typeof judged)[number][number][number][number]>();
       judged.forEach((bySeed, p) =>
         bySeed.forEach((ofSeed, s) =>
@@ -99,22 +106,34 @@ async function trainTogether(
       });
     }
   };
-  const results = await Promise.allSettled(
-    shares.map(async ({ trainer }, p) => {
-      await trainer.train({
-        ...training,
-        checkpoint: checkpointOf(training, p),
-        onEpoch: (report) => {
-          reported[p]!.push(report);
-          tell();
-        },
-      });
-      finished[p] = true;
-      tell();
+  // Where one fails, the others stop too, and save what they have.
+  const stop = new AbortController();
+  const stopAll = () => stop.abort(training.signal?.reason);
+  if (training.signal?.aborted) stopAll();
+  training.signal?.addEventListener("abort", stopAll, { once: true });
+  const failures: unknown[] = [];
+  await Promise.all(
+    shares.map(async ({ trainer, places }, p) => {
+      try {
+        await trainer.train({
+          ...training,
+          signal: stop.signal,
+          checkpoint: checkpointOf(training, p, places),
+          onEpoch: (report) => {
+            reported[p]!.push(report);
+            tell();
+          },
+        });
+        finished[p] = true;
+        tell();
+      } catch (error) {
+        failures.push(error);
+        stop.abort(error);
+      }
     }),
   );
-  // All of them have stopped, and saved what they had.
-  for (const result of results) if (result.status === "rejected") throw result.reason;
+  training.signal?.removeEventListener("abort", stopAll);
+  if (failures.length > 0) throw failures[0];
 }
 
 function place<T>(whole: T[][][], part: T[][][], { places }: TrainerShare): void {
@@ -138,6 +157,12 @@ function outward({ seed, head, trial }: BankPlace, places: TrainerShare["places"
   return { seed, head: places[head]!.head, trial: places[head]!.trials[trial]! };
 }
 
-function checkpointOf({ checkpoint }: TrainOptions, share: number): TrainOptions["checkpoint"] {
-  return checkpoint && { ...checkpoint, file: `${checkpoint.file}.${share}` };
+/** A share takes up only what was trained of the same heads and trials: with other processes they divide otherwise. */
+function checkpointOf(
+  { checkpoint }: TrainOptions,
+  share: number,
+  places: TrainerShare["places"],
+): TrainOptions["checkpoint"] {
+  const { file, key } = checkpoint ?? {};
+  return checkpoint && { ...checkpoint, file: `${file}.${share}`, key: digestOf({ key, places }) };
 }

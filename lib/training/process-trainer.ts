@@ -67,19 +67,22 @@ function start(): TrainingProcess {
         listeners.get(message.trainer)?.onEpoch?.(message.report);
     }
   });
-  child.on("exit", (code, signal) => {
-    ended = new UserError(`Expected a training process to finish but it ended (${signal ?? `exit code ${code}`})`, {
+  const onEnd = (why: string) => {
+    ended ??= new UserError(`Expected a training process to finish but it ended (${why})`, {
       hint: "It may have run out of memory. The same command goes on; with --processes 1 it needs less.",
     });
     for (const { reject } of waiting.values()) reject(ended);
     waiting.clear();
-  });
+  };
+  child.on("exit", (code, signal) => onEnd(signal ?? `exit code ${code}`));
+  child.on("error", ({ message }) => onEnd(message));
   return {
     ask: <T>(question: Question) =>
       new Promise<T>((resolve, reject) => {
         if (ended) return reject(ended);
         waiting.set(asked, { resolve, reject });
-        child.send({ id: asked++, question });
+        // A process that has just gone cannot be told anything: its end is what answers.
+        child.send({ id: asked++, question }, () => undefined);
       }),
     listen: (trainer, options) => listeners.set(trainer, options),
     end: () => endProcess(child),
@@ -117,14 +120,28 @@ export async function processTrainer(options: {
   return {
     job,
     steps,
-    train: async ({ checkpoint, signal, ...listeners }) => {
-      on.listen(trainer, listeners);
+    train: async ({ checkpoint, signal, onResume, onSteps, onEpoch }) => {
+      const failures: unknown[] = [];
       const abort = () => void on.ask({ ask: "abort", trainer }).catch(() => undefined);
+      // A listener that throws (a full disk) stops the training here as it would in this process.
+      const guarded =
+        <T>(listener?: (value: T) => void) =>
+        (value: T) => {
+          try {
+            if (failures.length === 0) listener?.(value);
+          } catch (error) {
+            failures.push(error);
+            abort();
+          }
+        };
+      on.listen(trainer, { onResume: guarded(onResume), onSteps: guarded(onSteps), onEpoch: guarded(onEpoch) });
       if (signal?.aborted) abort();
       signal?.addEventListener("abort", abort, { once: true });
       try {
         await on.ask({ ask: "train", trainer, checkpoint });
+        if (failures.length > 0) throw failures[0];
       } catch (error) {
+        if (failures.length > 0) throw failures[0];
         signal?.throwIfAborted();
         throw error;
       } finally {
