@@ -63,7 +63,7 @@ export interface VisslBatch {
 
 export interface VisslOptimizer {
   optimizer: {
-    kind: Optimizer[];
+    kind: ("sgd" | Optimizer)[];
     lr: number[];
     weightDecay: number[];
     momentum?: number[];
@@ -93,7 +93,7 @@ export function visslOptimizer(keys: VisslKeys, batch: VisslBatch): VisslOptimiz
   const kind = kindOf(keys);
   return {
     optimizer: {
-      kind: [kind],
+      kind: [kind.kind === "sgd" ? kind.kind : kind],
       lr: [lr],
       weightDecay: [weightDecay],
       ...("momentum" in kind && { momentum: [kind.momentum] }),

@@ -90,6 +90,9 @@ function transformsOf(keys: VisslKeys): Record<string, unknown> {
 function lossOf(keys: VisslKeys): { multiLabel: boolean; lossName: string; labelSmoothing: number } {
   const single = "cross_entropy_multiple_output_single_target";
   const several = "bce_logits_multiple_output_single_target";
+  if (keys.given("LOSS.name") === undefined) {
+    throw keys.refusal("LOSS.name", single, "A file without a loss trains no linear heads: it is for another program.");
+  }
   const lossName = keys.get("LOSS.name", z.enum([single, several]), `${single} or ${several}`);
   const multiLabel = lossName === several;
   const collator = multiLabel ? "targets_one_hot_default_collator" : "default_collate";
