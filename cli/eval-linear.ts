@@ -72,22 +72,30 @@ function checkLabels({ splits }: FeatureSet, { protocol }: CommandContext): void
   const { kind } = (splits.train ?? splits.all)!.targets;
   const received = kind === "multi" ? "several" : "one";
   if (received === protocol.labels) return;
-  throw expected(`data with ${protocol.labels} label(s) an image`, `the protocol ${protocol.id}`, received);
+  const words = { one: "one label", several: "several labels" };
+  throw expected(`data with ${words[protocol.labels]} an image`, `the protocol ${protocol.id}`, words[received]);
 }
 
-/** Joined layers and the layers of heads, as the features are named: without a pooling that is the tap's own. */
+/**
+ * Where heads choose their layers, or layers are joined: all of them as the features name them, without a pooling that is
+ * the tap's own.
+ */
 async function withLayerNames(settings: LinearSettings): Promise<LinearSettings> {
   const { backbone, layers, heads } = settings;
   const joined = layers.some((layer) => typeof layer === "string" && layer.includes("+"));
   const chosen = heads.some((head) => typeof head === "object" && head.layers !== undefined);
   if (backbone === undefined || areThere(settings) || !(joined || chosen)) return settings;
   const { readTaps } = await import("../lib/backbones/read-taps.js");
-  const { layerName: nameOn } = await import("../lib/backbones/layers.js");
+  const { layerName: nameOn, parseLayers } = await import("../lib/backbones/layers.js");
   const taps = await readTaps({ dir: backbone });
   const named = (name: string) => nameOn({ text: name, taps });
+  const isJoined = (layer: LinearSettings["layers"][number]) => typeof layer === "string" && layer.includes("+");
+  const names = layers.flatMap((layer) =>
+    isJoined(layer) ? named(layer as string) : parseLayers({ text: [layer], taps }).map(({ name }) => name),
+  );
   return {
     ...settings,
-    layers: layers.map((layer) => (typeof layer === "string" && layer.includes("+") ? named(layer) : layer)),
+    layers: [...new Set(names)],
     heads: heads.map((head) =>
       typeof head === "object" && head.layers ? { ...head, layers: head.layers.map(named) } : head,
     ),

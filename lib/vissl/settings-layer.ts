@@ -1,16 +1,18 @@
 import path from "node:path";
 
-import { expected } from "../errors.js";
-import { nameOf, type SettingsLayer } from "../settings/layer.js";
+import { isRecord, nameOf, type SettingsLayer } from "../settings/layer.js";
 import { shorter } from "../settings/yaml.js";
 import { translateVissl } from "./translate.js";
+
+/** The protocol that a run by VISSL's YAML names in its record. */
+const id = "vissl-yaml";
 
 /**
  * VISSL's YAML as settings that count less than all others. What the others say of data and features decides what of
  * it is of use: stored features have their transforms behind them.
  *
  * @param options.given what flags and settings files say.
- * @throws UserError as {@link translateVissl}; where the file is not named by a text the schema complains.
+ * @throws UserError as {@link translateVissl}.
  */
 export async function visslLayer(options: {
   given: Record<string, unknown>;
@@ -18,8 +20,10 @@ export async function visslLayer(options: {
 }): Promise<SettingsLayer | undefined> {
   const { given, cwd } = options;
   const { vissl: file, overrides = [], features, views } = given;
-  if (typeof file !== "string") return undefined;
-  if (!isTexts(overrides)) throw expected("texts such as config.A.B=1", "the overrides", overrides);
+  // The schema complains of what is of another kind.
+  if (typeof file !== "string" || file === "" || !isTexts(overrides)) return undefined;
+  // What --print-config has printed holds the translation already.
+  if (isRecord(given["protocol"]) && given["protocol"]["id"] === id) return undefined;
   const extracted = typeof features === "string" && features !== "live" && features !== "stored";
   const translation = await translateVissl({ file, overrides, cwd, ownData: given["data"] !== undefined || extracted });
   const { settings, meantFor, multiLabel, used, changesNothing, differs } = translation;
@@ -29,7 +33,7 @@ export async function visslLayer(options: {
       ? ["features", "views"]
       : [];
   const labels = multiLabel ? "several" : "one";
-  const protocol = { id: "vissl-yaml", version: 1, meantFor, labels, used, changesNothing, differs };
+  const protocol = { id, version: 1, meantFor, labels, used, changesNothing, differs };
   const kept = Object.entries(settings).filter(([key]) => !without.includes(key));
   const shown = shorter(path.resolve(cwd, file), cwd);
   return {
