@@ -67,7 +67,7 @@ function tapsOf(keys: VisslKeys): string[] {
   );
   return map.map(([tap, pooling]) => {
     try {
-      return `${tap}:${parsePooling(pooling as VisslPooling).text}`;
+      return `${tap}:${parsePooling(pooling).text}`;
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       throw new UserError(`${keys.subject(tapsKey)}: ${messageOf(error)}`, { hint: error.hint, cause: error });

@@ -41,7 +41,7 @@ const rateSchema: z.ZodType<VisslRate> = z.lazy(() =>
       update_interval: interval,
     }),
   ]),
-) as z.ZodType<VisslRate>;
+);
 
 /** What of a schedule each kind reads. */
 const fields: Record<VisslRate["name"], string[]> = {
