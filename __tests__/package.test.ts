@@ -73,7 +73,18 @@ const reason = noRegistry();
     await writeSmallImages({ folder: path.join(home, "photos"), count: 6 });
     expect(await done(inHome(["npx", "eval-linear", "--help"]))).toContain("Usage: npx eval-linear [options]");
     const asked = ["--backbone", "models/small/convnet", "--data", "folder:photos", "--device", "wasm", "--out", "run"];
-    const short = ["--epochs", "2", "--lr", "0.1", "--weight-decay", "0", "--config", "vissl/linear"];
+    const short = [
+      "--epochs",
+      "2",
+      "--lr",
+      "0.1",
+      "--weight-decay",
+      "0",
+      "--config",
+      "vissl/linear",
+      "--milestones",
+      "1",
+    ];
     expect(await done(inHome(["npx", "eval-linear", ...asked, ...short]))).toContain("convnet (small) on photos");
     const { results, settings } = await readRecord(path.join(home, "run"));
     expect(results).toHaveLength(6);
@@ -90,9 +101,9 @@ export async function best(dir: string, spec: string): Promise<number> {
   const dataset = await openDataset({ spec });
   const features = await extractFeatures({ backbone, dataset, layers: ["block*", ["res4", ["AvgPool2d", [[8, 8], 3, 0]]]] });
   const record: ResultRecord = await evalLinear({ features, heads: ["fc"], seeds: [0, 1] });
-  // @ts-expect-error: there is no such head, and types are not any.
-  await evalLinear({ features, heads: ["fcc"] });
-  return Math.max(...record.results.map(({ metrics }) => metrics.top1.mean));
+  // @ts-expect-error: there is no such input, and types are not any.
+  await evalLinear({ features, heads: [{ input: "l3" }] });
+  return Math.max(...record.results.map(({ metrics }) => metrics.top1!.mean));
 }
 `,
     );

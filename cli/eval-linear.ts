@@ -41,6 +41,7 @@ export const evalLinear = command(linearSettings, async (given, context) => {
       ...protocolOf(settings),
       ...context,
       features,
+      layers: await evaluatedLayers(settings, features),
       out,
       settings: { ...published, ...Object.fromEntries(told) },
     });
@@ -105,7 +106,7 @@ async function withLayerNames(settings: LinearSettings): Promise<LinearSettings>
 async function featuresOf(settings: LinearSettings, context: CommandContext): Promise<FeatureSet> {
   if (areThere(settings)) {
     const { openFeatures } = await import("../lib/features/open-features.js");
-    return openFeatures({ spec: settings.features, layers: settings.layers.map(layerName) });
+    return openFeatures({ spec: settings.features, layers: readLayers(settings).map(layerName) });
   }
   const { options } = await openExtraction(imagesOf(settings), context);
   const { views } = settings;
@@ -163,7 +164,29 @@ function protocolOf(settings: LinearSettings): LinearProtocol {
 function imagesOf(settings: LinearSettings) {
   const { backbone, data } = settings;
   if (backbone === undefined || data === undefined) throw new Error("the settings' own check asks for both");
-  return { ...settings, backbone, data };
+  return { ...settings, backbone, data, layers: readLayers(settings) };
+}
+
+/** The layers that have to be read: joined ones (`a+b`) piece by piece. */
+function readLayers({ layers }: LinearSettings): LinearSettings["layers"] {
+  return layers.flatMap<LinearSettings["layers"][number]>((layer) => (isJoined(layer) ? layer.split("+") : [layer]));
+}
+
+/** Names of the layers that get heads; undefined for all that are read. */
+async function evaluatedLayers({ layers }: LinearSettings, { splits }: FeatureSet): Promise<string[] | undefined> {
+  const { matchNames } = await import("../lib/backbones/layers.js");
+  const joined = layers.filter(isJoined);
+  if (joined.length === 0) return undefined;
+  const pieces = new Set(joined.flatMap((layer) => layer.split("+")));
+  const names = (splits.train ?? splits.all)!.layers.map(({ name }) => name);
+  const asked = layers.flatMap((layer) =>
+    typeof layer === "string" && !isJoined(layer) ? matchNames({ pattern: layer, names, of: "the features" }) : [],
+  );
+  return [...names.filter((name) => !pieces.has(name) || asked.includes(name)), ...joined];
+}
+
+function isJoined(layer: LinearSettings["layers"][number]): layer is string {
+  return typeof layer === "string" && layer.includes("+");
 }
 
 function layerName(layer: LinearSettings["layers"][number]): string {

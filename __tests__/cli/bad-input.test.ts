@@ -119,7 +119,7 @@ test("a shard of the store that was changed is found by its digest", async () =>
   const message =
     /error: Expected a shard of features as written in .*00000\.npy but the file was changed or is damaged\n/;
   expectComplaint(await run("eval-linear", [...asked, "--out", "run"], folder), message, /Delete .*00000\.npy/);
-  expect(existsSync(inFolder("run"))).toBe(false);
+  expect(existsSync(inFolder("run", "result.json"))).toBe(false);
   // What is advised helps.
   await fs.rm(inFolder(shard));
   const repaired = await run("eval-linear", [...asked, "--out", "run"], folder);

@@ -53,7 +53,10 @@ describe.each(Object.entries(commands))("%s", (name, loadCommand) => {
       for (const wrong of wrongValues(option.schema)) {
         const text = JSON.stringify(wrong);
         expect(await complaint(["--set", `${option.key}=${text}`])).toMatch(
-          new RegExp(`^Expected .+ for --set ${option.key}(\\[\\d+\\])* but received `),
+          new RegExp(
+            `^Expected .+ for --set ${option.key}(\\[\\d+\\])* but received |` +
+              `^Expected the name of a setting at --set but received "${option.key}\\[`,
+          ),
         );
         if (reachableByFlag(option, wrong)) {
           const given = Array.isArray(wrong) ? wrong.join(",") : String(wrong);
@@ -76,7 +79,10 @@ describe.each(Object.entries(commands))("%s", (name, loadCommand) => {
 /** Values that a schema must refuse: of another kind, and just outside of its range. */
 function wrongValues(schema: JsonSchema): unknown[] {
   if (schema.enum) return ["no such choice", 3];
-  if (schema.anyOf) return [3.5];
+  if (schema.anyOf) {
+    const takesNumbers = schema.anyOf.some((one) => (one as JsonSchema).type === "number");
+    return takesNumbers ? [null, true, "no such value"] : [3.5];
+  }
   const { minimum, exclusiveMinimum, maximum, exclusiveMaximum } = schema;
   switch (schema.type) {
     case "boolean":

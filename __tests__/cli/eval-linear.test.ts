@@ -79,7 +79,10 @@ describe("in one line, on a folder of class folders", () => {
       "metrics.jsonl",
       "predictions",
       "result.json",
+      "sweep.png",
+      "sweep.svg",
       "table.md",
+      "trials.jsonl",
     ]);
     expect(readFileSync(inFolder(out, "depth.png")).subarray(1, 4).toString()).toBe("PNG");
     expect(readFileSync(inFolder(out, "depth.svg"), "utf8")).toMatch(/^<svg/);
@@ -130,7 +133,7 @@ describe("in one line, on a folder of class folders", () => {
     expect(settings).toMatchObject({
       backbone,
       data: "folder:photos",
-      optimizer: { lr: [0.2], weightDecay: [0], momentum: 0.9, nesterov: true },
+      optimizer: { lr: [0.2], weightDecay: [0], momentum: [0.9], nesterov: true },
       heads: ["fc"],
       seeds: [0, 1],
       valFraction: 0.1,

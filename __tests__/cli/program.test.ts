@@ -57,7 +57,7 @@ describe("eval-linear", () => {
     const { status, stdout } = run("eval-linear", "--help");
     expect(status).toBe(0);
     expect(stdout).toContain("Usage: npx eval-linear [options]");
-    expect(stdout).toMatch(/Training:\n {2}--heads fc\|bn_fc,\.\.\. /);
+    expect(stdout).toMatch(/Training:\n {2}--heads HEAD,\.\.\. /);
     expect(stdout).toContain("--[no-]nesterov");
     expect(stdout).toContain("(default: 0.003,0.01,0.03,0.1,0.3)");
     expect(Math.max(...stdout.split("\n").map((line) => line.length))).toBeLessThanOrEqual(120);
@@ -68,7 +68,7 @@ describe("eval-linear", () => {
     expect(run("eval-linear", "--epoch", "3")).toEqual({
       status: 2,
       stdout: "",
-      stderr: 'error: Expected a flag of this command but received "--epoch"\nDid you mean --epochs?\n',
+      stderr: 'error: Expected a flag of this command but received "--epoch"\nDid you mean --epochs or --search?\n',
     });
   });
 

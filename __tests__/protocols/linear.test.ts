@@ -70,7 +70,7 @@ describeOnBackends("linear evaluation", () => {
     const top1 = (layer: string, head: string) =>
       record.results.find((one) => one.layer === layer && one.head === head)!.metrics.top1!;
     for (const head of ["fc", "bn_fc"]) {
-      expect(top1("deep", head).mean).toBeGreaterThan(0.9);
+      expect(top1("deep", head).mean).toBeGreaterThan(0.85);
       expect(top1("shallow", head).mean).toBeLessThan(0.75);
       expect(top1("shallow", head).mean).toBeGreaterThan(1 / classes);
     }
@@ -178,7 +178,7 @@ describeOnBackends("linear evaluation", () => {
     expect(record.selection.metric).toBe("meanAp");
     for (const { metrics, head } of record.results) {
       expect([head, metrics.top1]).toEqual([head, undefined]);
-      expect(metrics.meanAp!.mean).toBeGreaterThan(0.9);
+      expect(metrics.meanAp!.mean).toBeGreaterThan(0.85);
     }
     const csv = await fs.readFile(path.join(out, "predictions", "a.fc.csv"), "utf8");
     expect(csv.split("\n")[0]).toBe("seed,id,targets,ignored,left,up,near");

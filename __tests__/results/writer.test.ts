@@ -54,7 +54,10 @@ describe("resultWriter", () => {
       ].join("\n"),
     );
     expect((await readdir(out)).sort()).toEqual(
-      ["config.yaml", "depth.png", "depth.svg", "metrics.jsonl", "predictions", "result.json", "table.md"].sort(),
+      [
+        ...["config.yaml", "depth.png", "depth.svg", "metrics.jsonl", "predictions", "result.json", "sweep.png"],
+        ...["sweep.svg", "table.md", "trials.jsonl"],
+      ].sort(),
     );
     expect(writer.headFolder({ layer: "block4", head: "fc" })).toBe(path.join(out, "heads", "block4.fc"));
   });

@@ -111,8 +111,7 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
       const losses = tf.tidy(() => {
         const repeated = Array.from({ length: seeds.length }, () => Array.from(given)).flat();
         const targets = lossTargets({ loss, targets: repeated, seeds: seeds.length, classes });
-        const everywhere = Object.entries(features).map(([name, x]) => [name, tf.tile(x, [seeds.length, 1])] as const);
-        const inputOf = trainingInputs(Object.fromEntries(everywhere), seeds.length);
+        const inputOf = trainingInputs(features, 1);
         return all.map(({ spec, blocks: own }) =>
           own.map(({ block: { body } }) => {
             // Without dropout, but normalised by this batch: running statistics lag behind the weights.

@@ -32,6 +32,13 @@ export type Schedule =
   | { kind: "inverse_sqrt"; warmup: number; factor?: number; per?: Interval }
   | { kind: "composite"; parts: SchedulePart[]; per?: Interval };
 
+/** × 0.1 where VISSL's 8, 16 and 24 of 28 epochs (and 24, 48, 72 of 84) stand, in proportion. */
+export function visslSchedule(epochs: number, gamma = 0.1): Schedule {
+  const milestones = [2, 4, 6].map((sevenths) => Math.round((epochs * sevenths) / 7));
+  const within = milestones.filter((epoch, i) => epoch > 0 && epoch < epochs && milestones.indexOf(epoch) === i);
+  return { kind: "multistep", milestones: within, gamma };
+}
+
 export type Interval = "epoch" | "step";
 
 export interface SchedulePart {

@@ -11,7 +11,7 @@ import type { HeadSpec } from "../heads/head.js";
 import type { Loss } from "../heads/loss.js";
 import type { Optimizer } from "../optim/optimizer.js";
 import type { Schedule } from "../optim/schedule.js";
-import { checkSchedule } from "../optim/schedule.js";
+import { checkSchedule, visslSchedule } from "../optim/schedule.js";
 import type { Progress } from "../progress.js";
 import { exportHead } from "../results/export-head.js";
 import type { ResultRecord } from "../results/record.js";
@@ -91,7 +91,7 @@ export type SearchMethod = "grid" | "random" | "halving";
 export const linearDefaults: LinearProtocol = {
   heads: ["fc", "bn_fc"],
   optimizer: { lr: [0.003, 0.01, 0.03, 0.1, 0.3], weightDecay: [0, 5e-4], momentum: [0.9], nesterov: true },
-  schedule: { kind: "multistep", milestones: [8, 16, 24], gamma: 0.1 },
+  schedule: visslSchedule(28),
   epochs: 28,
   batchSize: 256,
   seeds: [0],
@@ -185,7 +185,7 @@ function prepare(options: EvalLinearOptions): LinearRun {
   const trials = linearTrials(settings);
   const plan = planSplits({ ...settings, splits: features.splits, choice: trials.length > 1 });
   const layers = evaluatedLayers(plan.train.source.layers, options.layers);
-  const resolved = { ...options.settings, ...settings, layers: layers.map(({ name }) => name) };
+  const resolved = { ...settings, ...options.settings, layers: layers.map(({ name }) => name) };
   const { regularizeBias = true, regularizeNorm = false } = settings.optimizer;
   const multi = plan.train.source.targets.kind === "multi";
   return {
@@ -292,5 +292,7 @@ const settingNames = [
 
 function settingsOf(options: EvalLinearOptions): LinearProtocol {
   const given = settingNames.map((name) => [name, options[name]] as const).filter(([, value]) => value !== undefined);
-  return { ...linearDefaults, ...(Object.fromEntries(given) as Partial<LinearProtocol>) };
+  const wanted = Object.fromEntries(given) as Partial<LinearProtocol>;
+  const { epochs = linearDefaults.epochs } = wanted;
+  return { ...linearDefaults, schedule: visslSchedule(epochs), ...wanted };
 }

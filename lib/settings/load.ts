@@ -127,7 +127,7 @@ function asUserError(
   definition: SettingsDefinition,
 ): UserError {
   if (issue.code === "unrecognized_keys") return unknownKey(issue, merged, schema);
-  const { path } = issue;
+  const path = pathOf(issue.path, merged.values);
   const received = path.reduce<unknown>((value, key) => (isIndexable(value) ? value[key] : undefined), merged.values);
   const option = optionsOf(definition).find(
     ({ key }) => key === path.filter((one) => typeof one === "string").join("."),
@@ -136,6 +136,16 @@ function asUserError(
   const subject = merged.origin(path)?.subject(path) ?? place ?? nameOf(path);
   const words = wordsOf(schemaAt(jsonSchemaOf(schema), path));
   return expected(words, subject, received, option && sentence(option.description));
+}
+
+/** A value that stands alone where a list may stand was checked as the first of a list: it has no place of its own. */
+function pathOf(path: PropertyKey[], values: unknown): PropertyKey[] {
+  let value = values;
+  for (const [i, key] of path.entries()) {
+    if (key === 0 && !Array.isArray(value)) return path.slice(0, i);
+    value = isIndexable(value) ? value[key] : undefined;
+  }
+  return path;
 }
 
 function unknownKey(issue: z.core.$ZodIssueUnrecognizedKeys, merged: MergedSettings, schema: z.ZodObject): UserError {

@@ -1,6 +1,7 @@
 import { z } from "zod";
 
 import type { Schedule } from "../optim/schedule.js";
+import { visslSchedule } from "../optim/schedule.js";
 
 const factor = z.number().min(0);
 const per = z.enum(["epoch", "step"]).optional();
@@ -93,11 +94,6 @@ function plainSchedule(name: ScheduleName, { epochs, milestones, gamma, per, end
     case "linear":
       return { kind: "linear", start: 1, end, per };
     case "multistep":
-      return { kind: "multistep", gamma, milestones: milestones ?? proportional(epochs) };
+      return milestones ? { kind: "multistep", gamma, milestones } : visslSchedule(epochs, gamma);
   }
-}
-
-function proportional(epochs: number): number[] {
-  const milestones = [2, 4, 6].map((sevenths) => Math.round((epochs * sevenths) / 7));
-  return [...new Set(milestones)].filter((epoch) => epoch > 0 && epoch < epochs);
 }

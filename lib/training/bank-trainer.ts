@@ -19,7 +19,7 @@ const breath = 50;
 const savingInterval = 20;
 
 /** Training images on which the loss is told after each epoch. */
-const lossSample = 1024;
+const lossSample = 512;
 
 /** Trains a job in this process, as one bank, batch by batch. */
 export function bankTrainer({ job, parts }: { job: BatchJob; parts: TrainingParts }): Trainer {
@@ -48,8 +48,10 @@ async function train(options: TrainOptions & { job: BatchJob; bank: HeadBank; pa
   const saved = checkpoint && (await resumeTraining({ ...checkpoint, bank }));
   const from: TrainingPosition = saved?.position ?? { epoch: 0, step: 0 };
   const reports: EpochReport[] = saved?.reports ?? [];
-  if (saved) options.onResume?.(from);
-  onSteps(from.epoch * perEpoch + from.step);
+  if (saved) {
+    options.onResume?.(from);
+    onSteps(from.epoch * perEpoch + from.step);
+  }
   reports.forEach(onEpoch);
 
   let savedAt = Date.now();

@@ -6,8 +6,14 @@ import type { TrainingParts } from "./job.js";
 import { divideEvenly, type TrainingPlan } from "./open-trainer.js";
 import { areStored } from "./process-trainer.js";
 
-/** Multiplications of a training below which starting processes costs more than they save. */
-const leastWork = 1.5e11;
+/**
+ * Seconds that the products of a training take on one core, below which processes cost more than they save: each needs
+ * more than a second to start, and makes for itself what all trials share, the input.
+ */
+const leastSeconds = 4;
+
+/** Multiplications and additions a second, about what a core does. */
+const perSecond = 5e10;
 
 /** How much longer the longest share may be than the mean, where processes are chosen for the user. */
 const mostUneven = 1.25;
@@ -24,10 +30,13 @@ export function processCount(options: { plan: TrainingPlan; parts: TrainingParts
   if (!backend || backend.device === "cuda" || !areStored(parts)) return 1;
   if (requested !== undefined) return requested;
   const cores = backend.device === "native" ? backend.threads : os.availableParallelism();
-  const perStep = plan.heads.flat().reduce((sum, { spec }) => sum + weights(headWidths(spec, plan.classes)), 0);
-  const work = 2 * perStep * plan.seeds.length * parts.train.rows.length * plan.epochs;
-  if (work < leastWork) return 1;
+  if (secondsOf(plan, parts.train.rows.length) < leastSeconds) return 1;
   return divideEvenly(plan, cores) <= mostUneven ? cores : 1;
+}
+
+function secondsOf({ heads, seeds, classes, epochs }: TrainingPlan, images: number): number {
+  const products = heads.flat().reduce((sum, { spec }) => sum + weights(headWidths(spec, classes)), 0);
+  return (4 * products * seeds.length * images * epochs) / perSecond;
 }
 
 function weights(widths: number[]): number {

@@ -22,7 +22,7 @@ export interface TrainOptions {
   checkpoint?: Checkpoint;
   /** Called where a training is taken up, before all else. */
   onResume?: (position: TrainingPosition) => void;
-  /** Called at the beginning with the steps that were made before, then as steps are made. */
+  /** Called as steps are made; at first with those that were made before. */
   onSteps?: (count: number) => void;
   onEpoch?: (report: EpochReport) => void;
   /** Stops after the step under way, when what is trained has been saved. */

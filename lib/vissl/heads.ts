@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { parsePooling, type VisslPooling } from "../backbones/pooling.js";
+import { parsePooling } from "../backbones/pooling.js";
 import { expected, messageOf, UserError } from "../errors.js";
 import type { HeadRequest } from "../protocols/linear-heads.js";
 import type { VisslKeys } from "./keys.js";
