@@ -27,7 +27,7 @@ const map = (name: string, side: number, channels: number): Tap => ({ name, node
 const resnet = [map("conv1", 112, 64), map("res1", 56, 64), map("res2", 56, 256), map("res3", 28, 512), map("res4", 14, 1024), map("res5", 7, 2048)]; // prettier-ignore
 const vector = (name: string): Tap => ({ name, node: name, kind: "vector", shape: [2048], pooling: "identity" });
 const alexnet = [map("conv1", 55, 96), map("conv2", 27, 256), map("conv3", 13, 384), map("conv4", 13, 384), map("conv5", 13, 256)]; // prettier-ignore
-const blocks = Array.from({ length: 40 }, (_, i) => ({ name: `block${i}`, node: `b${i}`, kind: "tokens", shape: [257, 384], pooling: "cls" })); // prettier-ignore
+const blocks: Tap[] = Array.from({ length: 40 }, (_, i) => ({ name: `block${i}`, node: `b${i}`, kind: "tokens" as const, shape: [257, 384], pooling: "cls" })); // prettier-ignore
 const tapsFor = (name: string): Tap[] =>
   name.startsWith("dinov2")
     ? blocks
