@@ -70,7 +70,7 @@ export const linearSettings = defineSettings({
       .array(z.string().min(1))
       .optional()
       .describe("With --vissl, as behind VISSL's programs: config.A.B=VALUE, +config.A.NEW=VALUE, +config/folder=file")
-      .meta({ positional: true, placeholder: "OVERRIDE", expected: "overrides such as config.A.B=1" }),
+      .meta({ positional: true, placeholder: "OVERRIDE...", expected: "overrides such as config.A.B=1" }),
     out: z
       .string()
       .min(1)
