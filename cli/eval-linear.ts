@@ -22,7 +22,9 @@ const withoutEffect = [
   "checkpointEvery",
 ];
 
-export const evalLinear = command(linearSettings, async (settings, context) => {
+export const evalLinear = command(linearSettings, async (given, context) => {
+  const settings = await withLayerNames(given);
+  tellTranslation(context);
   const { prepareBackend } = await import("../lib/backend/backend.js");
   const { evalLinear: evaluate } = await import("../lib/protocols/linear.js");
   const { formatTable } = await import("../lib/results/table.js");
@@ -30,6 +32,7 @@ export const evalLinear = command(linearSettings, async (settings, context) => {
   if (settings.dryRun) return plan(settings, context);
   const features = await featuresOf(settings, context);
   try {
+    checkLabels(features, context);
     const { title, arch } = features.backbone ?? { title: "own", arch: "features" };
     const out = settings.out ?? path.join("runs", `${title}-${arch}-${features.data.name}`, "linear");
     const told = Object.entries(settings).filter(([key]) => !withoutEffect.includes(key));
@@ -52,6 +55,54 @@ export const evalLinear = command(linearSettings, async (settings, context) => {
   }
 });
 
+/** What became of each key of VISSL's file. */
+function tellTranslation({ protocol, progress }: CommandContext): void {
+  if (!protocol?.used) return;
+  const { used, changesNothing = {}, differs = [], meantFor } = protocol;
+  const inert = Object.entries(changesNothing).map(([key, why]) => `${key} (${why})`);
+  progress.note(`Used of VISSL's keys: ${used.join(", ")}`);
+  progress.note(`Changing nothing here: ${inert.join(", ")}`);
+  progress.note("Refused: none");
+  for (const sentence of differs) progress.note(`Other than in VISSL: ${sentence}`);
+  if (meantFor !== undefined) progress.note(`Batch size, epochs and rates are kept as meant for ${meantFor}`);
+}
+
+/** The loss goes by the data, so data of another kind would be another protocol. */
+function checkLabels({ splits }: FeatureSet, { protocol }: CommandContext): void {
+  if (protocol?.labels === undefined) return;
+  const { kind } = (splits.train ?? splits.all)!.targets;
+  const received = kind === "multi" ? "several" : "one";
+  if (received === protocol.labels) return;
+  const words = { one: "one label", several: "several labels" };
+  throw expected(`data with ${words[protocol.labels]} an image`, `the protocol ${protocol.id}`, words[received]);
+}
+
+/**
+ * Where heads choose their layers, or layers are joined: all of them as the features name them, without a pooling that is
+ * the tap's own.
+ */
+async function withLayerNames(settings: LinearSettings): Promise<LinearSettings> {
+  const { backbone, layers, heads } = settings;
+  const joined = layers.some((layer) => typeof layer === "string" && layer.includes("+"));
+  const chosen = heads.some((head) => typeof head === "object" && head.layers !== undefined);
+  if (backbone === undefined || areThere(settings) || !(joined || chosen)) return settings;
+  const { readTaps } = await import("../lib/backbones/read-taps.js");
+  const { layerName: nameOn, parseLayers } = await import("../lib/backbones/layers.js");
+  const taps = await readTaps({ dir: backbone });
+  const named = (name: string) => nameOn({ text: name, taps });
+  const isJoined = (layer: LinearSettings["layers"][number]) => typeof layer === "string" && layer.includes("+");
+  const names = layers.flatMap((layer) =>
+    isJoined(layer) ? named(layer as string) : parseLayers({ text: [layer], taps }).map(({ name }) => name),
+  );
+  return {
+    ...settings,
+    layers: [...new Set(names)],
+    heads: heads.map((head) =>
+      typeof head === "object" && head.layers ? { ...head, layers: head.layers.map(named) } : head,
+    ),
+  };
+}
+
 async function featuresOf(settings: LinearSettings, context: CommandContext): Promise<FeatureSet> {
   if (areThere(settings)) {
     const { openFeatures } = await import("../lib/features/open-features.js");
@@ -69,7 +120,7 @@ async function featuresOf(settings: LinearSettings, context: CommandContext): Pr
 
 /** Whether the features are stored ones of the user's. */
 function areThere(settings: LinearSettings): settings is LinearSettings & { features: string } {
-  return settings.features !== undefined && settings.features !== "live";
+  return settings.features !== undefined && settings.features !== "live" && settings.features !== "stored";
 }
 
 async function plan(settings: LinearSettings, context: CommandContext) {

@@ -1,4 +1,4 @@
-import { parseLayers } from "../../lib/backbones/layers.js";
+import { layerName, parseLayers } from "../../lib/backbones/layers.js";
 import type { Tap } from "../../lib/backbones/manifest.js";
 import type { UserError } from "../../lib/errors.js";
 
@@ -67,4 +67,13 @@ describe("layers asked for", () => {
     }
     expect(hint).toBe("Did you mean res5avg?");
   });
+});
+
+test("the name of one layer, or of joined ones, leaves a tap's own pooling out", () => {
+  const named = (text: string) => layerName({ text, taps });
+  expect(named("res5avg:identity")).toBe("res5avg");
+  expect(named("res4:avg_pool(8x8, 3)")).toBe("res4:avg_pool(8x8,3,0)");
+  expect(named("res3:avg+res4:max+res5avg:identity")).toBe("res3+res4:max+res5avg");
+  expect(() => named("res*")).toThrow('Expected one layer for a layer that is named but received "res*"');
+  expect(() => named("res3+res9")).toThrow('but received "res9"');
 });

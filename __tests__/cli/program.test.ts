@@ -56,7 +56,7 @@ describe("eval-linear", () => {
   test("is a program of its own, and helps in groups with defaults and examples", () => {
     const { status, stdout } = run("eval-linear", "--help");
     expect(status).toBe(0);
-    expect(stdout).toContain("Usage: npx eval-linear [options]");
+    expect(stdout).toContain("Usage: npx eval-linear [OVERRIDE...] [options]");
     expect(stdout).toMatch(/Training:\n {2}--heads HEAD,\.\.\. /);
     expect(stdout).toContain("--[no-]nesterov");
     expect(stdout).toContain("(default: 0.003,0.01,0.03,0.1,0.3)");

@@ -65,6 +65,10 @@ describe("linear settings", () => {
     expect(parse({ ...images, views: 3 }).views).toBe(3);
     expect(() => parse({ features: "live", backbone: "b" })).toThrow("for --data but received nothing");
     expect(() => parse({ ...images, features: "live", views: 3 })).toThrow("either --features live or --views");
+    const stored = { ...images, features: "stored", trainTransform: "hflip(0.5)" };
+    expect(parse({ ...stored, views: 3 })).toMatchObject({ features: "stored", views: 3 });
+    expect(parse(stored).views).toBeUndefined();
+    expect(() => parse({ features: "stored", backbone: "b" })).toThrow("for --data but received nothing");
     expect(() => parse({ views: 3 })).toThrow("Expected either --features or --views but received both");
     expect(() => parse({ ...images, views: 0 })).toThrow("for views but received 0");
     expect(() => parse({ ...images, trainTransform: "hflip(0.5)" })).toThrow(

@@ -196,7 +196,7 @@ describe("a mistake is told with its place", () => {
     write("c.yaml", "data: d\nextends: vissl/liner\n");
     const error = await complaint("--config", "c.yaml");
     expect(error.message).toContain('for extends (c.yaml:2) but received "vissl/liner"');
-    expect(error.hint).toBe("Did you mean vissl/linear?");
+    expect(error.hint).toMatch(/^Did you mean vissl\/linear /);
     write("d.yaml", "- 1\n");
     expect((await complaint("--config", "d.yaml")).message).toContain("the settings file d.yaml but received [1]");
   });

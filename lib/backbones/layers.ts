@@ -56,6 +56,22 @@ export function requestLayer(tap: Tap, pooling: Pooling = parsePooling(tap.pooli
   return { name: own ? tap.name : `${tap.name}:${pooling.text}`, tap, pooling, shape, width };
 }
 
+/**
+ * The name of one layer, or of several joined by `+`, as {@link LayerRequest} has it: `res5avg:identity` is `res5avg`
+ * where that is the tap's own pooling.
+ *
+ * @throws UserError as {@link parseLayers}, and where a piece means several layers.
+ */
+export function layerName(options: { text: string; taps: readonly Tap[] }): string {
+  const { text, taps } = options;
+  const pieces = text.split("+").map((piece) => {
+    const [layer, ...others] = parseLayers({ text: [piece], taps });
+    if (others.length > 0) throw expected("one layer", "a layer that is named", piece);
+    return layer!.name;
+  });
+  return pieces.join("+");
+}
+
 /** Entries of the text; commas within parentheses belong to a pooling. */
 function split(text: string): readonly LayerEntry[] {
   if (text.trim().startsWith("[")) return fromJson(text);

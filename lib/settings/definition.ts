@@ -1,5 +1,7 @@
 import type { z } from "zod";
 
+import type { SettingsLayer } from "./layer.js";
+
 /**
  * All settings of one command. The schema is the only place where a setting is told: flags, keys in YAML, types,
  * defaults, the help and docs/cli.md are read from it (`options.ts`).
@@ -19,6 +21,8 @@ export interface SettingsDefinition<S extends z.ZodObject = z.ZodObject> {
   /** A `z.strictObject`; its nested objects are strict too. */
   schema: S;
   examples: { command: string; meaning: string }[];
+  /** Settings from another program's file that the others name; they count less than all others. */
+  foreign?(options: { given: Record<string, unknown>; cwd: string }): Promise<SettingsLayer | undefined>;
   /** Rules between settings, which no single one of them can tell. Throws a UserError. */
   check?(settings: z.output<S>): void;
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { UserError } from "../errors.js";
+import { expected, UserError } from "../errors.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
 import {
   backboneField,
@@ -36,9 +36,10 @@ export const linearSettings = defineSettings({
       .optional()
       .describe(
         "Features that are there, instead of backbone and data: a feature store, npy:X,Y, or vissl:DIR; " +
-          "or live, with backbone and data: training images are augmented and pass through the backbone in every epoch",
+          "or live, with backbone and data: training images are augmented and pass through the backbone in every epoch; " +
+          "or stored, the default: they pass once, without augmentation or in --views",
       )
-      .meta({ placeholder: "DIR|live", expected: "a feature store, npy:X,Y, vissl:DIR, or live" }),
+      .meta({ placeholder: "DIR|live|stored", expected: "a feature store, npy:X,Y, vissl:DIR, live or stored" }),
     views: z
       .int()
       .min(1)
@@ -56,6 +57,20 @@ export const linearSettings = defineSettings({
       .meta({ placeholder: "STEP|STEP|..." }),
     layers: layersField,
     transform: transformField,
+    vissl: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        "A configuration of VISSL's, as it is: its transforms, taps, heads, loss, optimizer and schedule count where no " +
+          "flag or setting says otherwise",
+      )
+      .meta({ placeholder: "FILE.yaml", expected: "a file" }),
+    overrides: z
+      .array(z.string().min(1))
+      .optional()
+      .describe("With --vissl, as behind VISSL's programs: config.A.B=VALUE, +config.A.NEW=VALUE, +config/folder=file")
+      .meta({ positional: true, placeholder: "OVERRIDE...", expected: "overrides such as config.A.B=1" }),
     out: z
       .string()
       .min(1)
@@ -129,9 +144,13 @@ export const linearSettings = defineSettings({
       meaning: "A published protocol.",
     },
   ],
+  foreign: async (options) => (await import("../vissl/settings-layer.js")).visslLayer(options),
   check: (settings) => {
-    const { backbone, data, features, views, transform, trainTransform } = settings;
-    if (features === undefined || features === "live") {
+    const { backbone, data, features, views, transform, trainTransform, vissl, overrides } = settings;
+    if (overrides !== undefined && vissl === undefined) {
+      throw expected("--vissl FILE.yaml", "overrides", undefined, `Settings are flags here: not ${overrides[0]}.`);
+    }
+    if (features === undefined || features === "live" || features === "stored") {
       const hint = "Or give --features, if they have been extracted.";
       need(backbone, backboneField, "--backbone", hint);
       need(data, dataField, "--data", hint);
@@ -143,9 +162,10 @@ export const linearSettings = defineSettings({
     }
     const once = "Views are extracted once; live features are drawn anew in every epoch.";
     if (features === "live") refuseBoth(["--features live", features], ["--views", views], once);
-    else
+    else if (features !== "stored")
       refuseBoth(["--features", features], ["--views", views], "Views are made from images: give backbone and data.");
-    if (trainTransform !== undefined && features !== "live" && views === undefined) {
+    // Whoever says "stored" knows that images pass once, so that a protocol's train transform may stand beside it.
+    if (trainTransform !== undefined && features !== "live" && features !== "stored" && views === undefined) {
       throw new UserError("Expected --features live or --views beside --train-transform but received neither", {
         hint: "Without them training images are transformed as all others are: --transform.",
       });

@@ -13,6 +13,11 @@ import { wordsOf } from "./words.js";
 export const protocolSchema = z.strictObject({
   id: z.string().min(1).describe("Name of the published protocol"),
   version: z.int().positive().describe("Rises when what the protocol computes changes"),
+  meantFor: z.string().min(1).optional().describe("Machines and images a step that batch size and rates were made for"),
+  labels: z.enum(["one", "several"]).optional().describe("Labels of an image"),
+  used: z.array(z.string()).optional().describe("Of another program's file: keys that count"),
+  changesNothing: z.record(z.string(), z.string()).optional().describe("Keys without effect here, and why"),
+  differs: z.array(z.string()).optional().describe("What the other program does otherwise"),
 });
 export type ProtocolHeader = z.output<typeof protocolSchema>;
 
@@ -24,8 +29,8 @@ export interface LoadedSettings<S extends z.ZodObject = z.ZodObject> {
 }
 
 /**
- * Settings from all their places. Later ones count more: defaults of the schema, files that are extended, the file of
- * `--config`, flags, `--set`.
+ * Settings from all their places. Later ones count more: defaults of the schema, another program's file, files that are
+ * extended, the file of `--config`, flags, `--set`.
  *
  * @param flags a command line, read by `readFlags`.
  * @param cwd where relative names of files begin.
@@ -72,7 +77,10 @@ async function merge(options: { definition: SettingsDefinition; flags: Flags; cw
   const { definition, flags, cwd = process.cwd() } = options;
   const files =
     flags.config === undefined ? [] : await configChain({ name: flags.config, folder: cwd, from: "--config", cwd });
-  return mergeLayers([...files, flags.layer, ...flags.set.map((text) => setLayer(text, definition))]);
+  const layers = [...files, flags.layer, ...flags.set.map((text) => setLayer(text, definition))];
+  const merged = mergeLayers(layers);
+  const foreign = await definition.foreign?.({ given: merged.values, cwd });
+  return foreign ? mergeLayers([foreign, ...layers]) : merged;
 }
 
 function setLayer(text: string, definition: SettingsDefinition): SettingsLayer {

@@ -1,0 +1,73 @@
+/**
+ * What VISSL takes where a file says nothing, as far as a linear evaluation depends on it. Facts from
+ * vissl/config/defaults.yaml, schema version 1.
+ */
+export const visslDefaults: Record<string, unknown> = {
+  SEED_VALUE: 0,
+  "DATA.TRAIN.BATCHSIZE_PER_REPLICA": 256,
+  "DATA.TRAIN.COLLATE_FUNCTION": "default_collate",
+  "DATA.TRAIN.DATASET_NAMES": ["imagenet1k_folder"],
+  "DATA.TRAIN.DATA_SOURCES": [],
+  "DATA.TRAIN.DATA_PATHS": [],
+  "DATA.TRAIN.LABEL_SOURCES": [],
+  "DATA.TRAIN.LABEL_PATHS": [],
+  "DATA.TRAIN.TRANSFORMS": [],
+  "DATA.TEST.COLLATE_FUNCTION": "default_collate",
+  "DATA.TEST.DATASET_NAMES": ["imagenet1k_folder"],
+  "DATA.TEST.DATA_SOURCES": [],
+  "DATA.TEST.DATA_PATHS": [],
+  "DATA.TEST.LABEL_SOURCES": [],
+  "DATA.TEST.LABEL_PATHS": [],
+  "DATA.TEST.TRANSFORMS": [],
+  "METERS.name": "",
+  "METERS.accuracy_list_meter.topk_values": [1],
+  "MODEL.INPUT_TYPE": "rgb",
+  "MODEL.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON": false,
+  "MODEL.FEATURE_EVAL_SETTINGS.FREEZE_TRUNK_ONLY": false,
+  "MODEL.FEATURE_EVAL_SETTINGS.SHOULD_FLATTEN_FEATS": true,
+  "MODEL.FEATURE_EVAL_SETTINGS.LINEAR_EVAL_FEAT_POOL_OPS_MAP": [],
+  "MODEL.HEAD.PARAMS": [],
+  "LOSS.name": "CrossEntropyLoss",
+  "LOSS.cross_entropy_multiple_output_single_target.label_smoothing": 0,
+  "OPTIMIZER.name": "sgd",
+  "OPTIMIZER.use_larc": false,
+  "OPTIMIZER.larc_config.clip": false,
+  "OPTIMIZER.larc_config.eps": 1e-8,
+  "OPTIMIZER.larc_config.trust_coefficient": 0.001,
+  "OPTIMIZER.weight_decay": 0.0001,
+  "OPTIMIZER.momentum": 0.9,
+  "OPTIMIZER.nesterov": false,
+  "OPTIMIZER.num_epochs": 90,
+  "OPTIMIZER.betas": [0.9, 0.999],
+  "OPTIMIZER.regularize_bn": false,
+  "OPTIMIZER.regularize_bias": true,
+  "OPTIMIZER.head_optimizer_params.use_different_lr": false,
+  "OPTIMIZER.head_optimizer_params.use_different_wd": false,
+  "OPTIMIZER.head_optimizer_params.weight_decay": 0.0001,
+  "DISTRIBUTED.NUM_NODES": 1,
+  "DISTRIBUTED.NUM_PROC_PER_NODE": 8,
+  "CHECKPOINT.CHECKPOINT_FREQUENCY": 1,
+  ...ofRate("lr"),
+  ...ofRate("lr_head"),
+};
+
+function ofRate(name: "lr" | "lr_head"): Record<string, unknown> {
+  const rate: Record<string, unknown> = {
+    "auto_lr_scaling.auto_scale": false,
+    "auto_lr_scaling.base_value": 0.1,
+    "auto_lr_scaling.base_lr_batch_size": 256,
+    "auto_lr_scaling.scaling_type": "linear",
+    name: "multistep",
+    update_interval: "epoch",
+    values: [0.1, 0.01, 0.001],
+    milestones: [30, 60],
+    schedulers: [],
+    interval_scaling: [],
+    lengths: [],
+    start_value: 0.1,
+    end_value: 0,
+    value: 0.1,
+  };
+  const entries = Object.entries(rate).map(([key, value]) => [`OPTIMIZER.param_schedulers.${name}.${key}`, value]);
+  return Object.fromEntries(entries) as Record<string, unknown>;
+}
