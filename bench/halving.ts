@@ -12,7 +12,6 @@ import { parseArgs } from "node:util";
 
 import { prepareBackend } from "../lib/backend/backend.js";
 import { openFeatures } from "../lib/features/open-features.js";
-import type { FeatureSet } from "../lib/features/feature-set.js";
 import type { EvalLinearOptions } from "../lib/protocols/linear.js";
 import { evalLinear } from "../lib/protocols/linear.js";
 import type { ResultRecord } from "../lib/results/record.js";
