@@ -12,11 +12,9 @@ const classes = 3;
 const hidden = [{ width: 6, batchNorm: true, relu: true, dropout: 0.5 }];
 
 const heads = (["raw", "l2", "batch_norm", "batch_norm_plain"] satisfies InputForm[]).flatMap((input) =>
-  [[], hidden].map(
-    (layers, i): HeadSpec => ({
-      ...{ name: `${input}-${i}`, layer: "map", reads: ["map"], shape, input, hidden: layers, initial: "torch" },
-    }),
-  ),
+  [[], hidden].map((layers, i): HeadSpec => ({
+    ...{ name: `${input}-${i}`, layer: "map", reads: ["map"], shape, input, hidden: layers, initial: "torch" },
+  })),
 );
 
 /** Products that ran, and those of them that read an operand transposed. */

@@ -1,8 +1,9 @@
 import * as tf from "@tensorflow/tfjs";
 
 /**
- * γ and β of a batch norm in front of a linear layer, each trial's own, while the normalised input x̂ is shared by all:
- * folded into the matrix, so that the product with x̂ is one for all trials.
+ * γ and β of a batch norm in front of a linear layer, each trial's own, while the normalised input x̂ is shared by all.
+ * They enter the matrix, so that the product with x̂ is one for all trials. Most of what this costs is new buffers of the
+ * matrix's size, so there are as few as can be.
  */
 export interface AffineFold {
   /** Of a linear layer: [seeds, C·positions + 1, trials·k]; channel-major rows, the last row is the bias. */
@@ -13,15 +14,26 @@ export interface AffineFold {
   trials: number;
 }
 
-/** The matrix that does to x̂ what `weight` does to γ·x̂ + β; of its shape. */
-export function foldAffine(fold: AffineFold): tf.Tensor3D {
+/**
+ * (γ·x̂ + β)·w + b of each trial.
+ *
+ * @param x x̂ with a last column of ones: [seeds, batch, C·positions + 1].
+ * @returns shape [seeds, batch, trials·k].
+ */
+export function affineProduct(fold: AffineFold, x: tf.Tensor3D): tf.Tensor3D {
   return tf.tidy(() => {
-    const { weight, gamma, beta } = fold;
-    const { matrix, bias } = parts(weight);
-    const byChannel = splitByChannel(fold, matrix);
-    const folded = tf.mul(byChannel, alongChannels(fold, gamma)).reshape<tf.Tensor3D>(matrix.shape);
-    const shift = tf.sum<tf.Tensor3D>(tf.mul(byChannel, alongChannels(fold, beta)).reshape(matrix.shape), 1, true);
-    return tf.concat3d([folded, tf.add<tf.Tensor3D>(bias, shift)], 1);
+    const { weight, trials } = fold;
+    const [seeds, rows, columns] = weight.shape;
+    const gamma = alongRows(fold, fold.gamma, 1);
+    const beta = alongRows(fold, fold.beta, 0);
+    if (trials === 1 && x.shape[1] < columns) {
+      // The batch is smaller than the matrix.
+      const across = (parameter: tf.Tensor) => parameter.reshape([seeds, 1, rows]);
+      return tf.matMul(tf.add<tf.Tensor3D>(tf.mul(x, across(gamma)), across(beta)), weight);
+    }
+    const byTrial = splitTrials(fold, weight);
+    const shift = tf.sum(tf.mul(byTrial, beta).reshape(weight.shape), 1, true);
+    return tf.add(tf.matMul(x, tf.mul(byTrial, gamma).reshape<tf.Tensor3D>(weight.shape)), shift);
   });
 }
 
@@ -36,35 +48,47 @@ export function affineGradients(
   fold: AffineFold,
   product: tf.Tensor3D,
 ): { weight: tf.Tensor3D; gamma: tf.Tensor; beta: tf.Tensor } {
-  const gamma = alongChannels(fold, fold.gamma);
-  const beta = alongChannels(fold, fold.beta);
-  const { matrix: ofMatrix, bias: errorSum } = parts(product);
-  const w = splitByChannel(fold, parts(fold.weight).matrix);
-  const p = splitByChannel(fold, ofMatrix);
-  const channels = fold.gamma.shape[1]!;
-  const e = tf.tile(errorSum, [1, channels, 1]).reshape([-1, 1, fold.trials, w.shape[3]]);
-  const ofWeight = tf.add(tf.mul(p, gamma), tf.mul(beta, e)).reshape<tf.Tensor3D>(ofMatrix.shape);
-  return {
-    weight: tf.concat3d([ofWeight, errorSum], 1),
-    gamma: tf.sum(tf.mul(w, p), [1, 3]).reshape(fold.gamma.shape),
-    beta: tf.sum(tf.mul(w, e), [1, 3]).reshape(fold.beta.shape),
-  };
+  return tf.tidy(() => {
+    const { weight, trials } = fold;
+    const [seeds, rows, columns] = weight.shape;
+    const errorSum = product.slice([0, rows - 1, 0], [-1, 1, -1]);
+    const p = splitTrials(fold, product);
+    const scaled = tf.mul(p, alongRows(fold, fold.gamma, 1)).reshape(product.shape);
+    const shift = tf.mul(
+      alongRows(fold, fold.beta, 0).reshape([seeds, rows, trials, 1]),
+      errorSum.reshape([seeds, 1, trials, columns / trials]),
+    );
+    const ofBeta =
+      trials === 1
+        ? tf.matMul(weight, errorSum.reshape<tf.Tensor3D>([seeds, columns, 1]))
+        : tf.sum(splitTrials(fold, tf.mul(weight, errorSum)), 2);
+    return {
+      weight: tf.add(scaled, shift.reshape(product.shape)),
+      gamma: byChannel(fold, tf.sum(tf.mul(splitTrials(fold, weight), p), 2)),
+      beta: byChannel(fold, ofBeta),
+    };
+  });
 }
 
-/** The matrix without its last row, and the last row. */
-function parts(whole: tf.Tensor3D): { matrix: tf.Tensor3D; bias: tf.Tensor3D } {
-  const width = whole.shape[1] - 1;
-  return { matrix: whole.slice([0, 0, 0], [-1, width, -1]), bias: whole.slice([0, width, 0], [-1, 1, -1]) };
+/** [seeds, rows, trials·k] → [seeds·rows, trials, k]. */
+function splitTrials({ trials }: AffineFold, matrix: tf.Tensor3D): tf.Tensor3D {
+  const [seeds, rows, columns] = matrix.shape;
+  return matrix.reshape([seeds * rows, trials, columns / trials]);
 }
 
-/** [seeds, C·positions, trials·k] → [seeds·C, positions, trials, k]. */
-function splitByChannel({ gamma, trials }: AffineFold, matrix: tf.Tensor3D): tf.Tensor4D {
-  const [seeds, width, columns] = matrix.shape;
+/** γ or β for every row of the matrix, and `ofBias` for the last one: [seeds, C, trials] → [seeds·rows, trials, 1]. */
+function alongRows({ weight, gamma, trials }: AffineFold, parameter: tf.Tensor, ofBias: number): tf.Tensor3D {
+  const [seeds, rows] = weight.shape;
   const channels = gamma.shape[1]!;
-  return matrix.reshape([seeds * channels, width / channels, trials, columns / trials]);
+  const repeated = tf.tile(parameter.reshape([seeds, channels, 1, trials]), [1, 1, (rows - 1) / channels, 1]);
+  const whole = tf.concat([repeated.reshape([seeds, rows - 1, trials]), tf.fill([seeds, 1, trials], ofBias)], 1);
+  return whole.reshape([seeds * rows, trials, 1]);
 }
 
-/** [seeds, C, trials] → [seeds·C, 1, trials, 1]. */
-function alongChannels({ trials }: AffineFold, parameter: tf.Tensor): tf.Tensor4D {
-  return parameter.reshape([-1, 1, trials, 1]);
+/** The sums over each channel's positions, the last row left out: [seeds, rows, trials] → [seeds, C, trials]. */
+function byChannel({ weight, gamma, trials }: AffineFold, ofRows: tf.Tensor): tf.Tensor {
+  const [seeds, rows] = weight.shape;
+  const channels = gamma.shape[1]!;
+  const ofMatrix = ofRows.reshape<tf.Tensor3D>([seeds, rows, trials]).slice([0, 0, 0], [-1, rows - 1, -1]);
+  return tf.sum(ofMatrix.reshape([seeds, channels, (rows - 1) / channels, trials]), 2).reshape(gamma.shape);
 }

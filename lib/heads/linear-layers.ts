@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { affineGradients, foldAffine } from "./affine.js";
+import { affineGradients, affineProduct } from "./affine.js";
 import type { Layer } from "./layer.js";
 import { timesTransposed, transposedTimes } from "./matrix-product.js";
 import { withOnes } from "./training-input.js";
@@ -36,7 +36,7 @@ export function sharedLinear(weight: TrialParameter, trials: number, affine?: Af
       const { gamma, beta } = affine;
       const fold = { weight: matrix(), gamma: gamma.parameter.value, beta: beta.parameter.value, trials };
       return {
-        output: tf.matMul(x, foldAffine(fold)),
+        output: affineProduct(fold, x),
         backward: (error) => {
           const gradients = affineGradients(fold, transposedTimes(x, error));
           return { parameters: [gradients.gamma, gradients.beta, gradients.weight] };
