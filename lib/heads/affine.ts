@@ -1,8 +1,10 @@
 import * as tf from "@tensorflow/tfjs";
 
+import { timesTransposed, transposedTimes } from "./matrix-product.js";
+
 /**
  * γ and β of a batch norm in front of a linear layer, each trial's own, while the normalised input x̂ is shared by all.
- * They enter the matrix, so that the product with x̂ is one for all trials. Most of what this costs is new buffers of the
+ * In the matrix they leave the product with x̂ one for all trials. Most of what this costs is new buffers of the
  * matrix's size, so there are as few as can be.
  */
 export interface AffineFold {
@@ -14,60 +16,74 @@ export interface AffineFold {
   trials: number;
 }
 
-/**
- * (γ·x̂ + β)·w + b of each trial.
- *
- * @param x x̂ with a last column of ones: [seeds, batch, C·positions + 1].
- * @returns shape [seeds, batch, trials·k].
- */
-export function affineProduct(fold: AffineFold, x: tf.Tensor3D): tf.Tensor3D {
-  return tf.tidy(() => {
-    const { weight, trials } = fold;
-    const [seeds, rows, columns] = weight.shape;
-    const gamma = alongRows(fold, fold.gamma, 1);
-    const beta = alongRows(fold, fold.beta, 0);
-    if (trials === 1 && x.shape[1] < columns) {
-      // The batch is smaller than the matrix.
-      const across = (parameter: tf.Tensor) => parameter.reshape([seeds, 1, rows]);
-      return tf.matMul(tf.add<tf.Tensor3D>(tf.mul(x, across(gamma)), across(beta)), weight);
-    }
-    const byTrial = splitTrials(fold, weight);
-    const shift = tf.sum(tf.mul(byTrial, beta).reshape(weight.shape), 1, true);
-    return tf.add(tf.matMul(x, tf.mul(byTrial, gamma).reshape<tf.Tensor3D>(weight.shape)), shift);
-  });
+export interface AffineGradients {
+  weight: tf.Tensor3D;
+  gamma: tf.Tensor;
+  beta: tf.Tensor;
 }
 
 /**
- * With y = Σ_d (γ_c·x̂_d + β_c)·w_d, P = x̂ᵀ·error and e the sum of the error over the batch:
- * ∂w_d = γ_c·P_d + β_c·e,  ∂γ_c = Σ w_d·P_d,  ∂β_c = Σ w_d·e, the sums over the channel's positions and the columns.
+ * (γ·x̂ + β)·w + b of each trial, [seeds, batch, trials·k], and from its gradient those of the parameters. To be called in
+ * a tidy of the caller's.
  *
- * @param product the input's transpose times the error, the column of ones included: [seeds, C·positions + 1,
- * trials·k], its last row e.
+ * @param x x̂ with a last column of ones: [seeds, batch, C·positions + 1].
  */
-export function affineGradients(
+export function affineProduct(
   fold: AffineFold,
-  product: tf.Tensor3D,
-): { weight: tf.Tensor3D; gamma: tf.Tensor; beta: tf.Tensor } {
-  return tf.tidy(() => {
-    const { weight, trials } = fold;
-    const [seeds, rows, columns] = weight.shape;
-    const errorSum = product.slice([0, rows - 1, 0], [-1, 1, -1]);
-    const p = splitTrials(fold, product);
-    const scaled = tf.mul(p, alongRows(fold, fold.gamma, 1)).reshape(product.shape);
-    const shift = tf.mul(
-      alongRows(fold, fold.beta, 0).reshape([seeds, rows, trials, 1]),
-      errorSum.reshape([seeds, 1, trials, columns / trials]),
-    );
-    const ofBeta =
-      trials === 1
-        ? tf.matMul(weight, errorSum.reshape<tf.Tensor3D>([seeds, columns, 1]))
-        : tf.sum(splitTrials(fold, tf.mul(weight, errorSum)), 2);
-    return {
-      weight: tf.add(scaled, shift.reshape(product.shape)),
-      gamma: byChannel(fold, tf.sum(tf.mul(splitTrials(fold, weight), p), 2)),
-      beta: byChannel(fold, ofBeta),
-    };
-  });
+  x: tf.Tensor3D,
+): { output: tf.Tensor3D; backward: (error: tf.Tensor3D) => AffineGradients } {
+  const [, batch] = x.shape;
+  return fold.trials === 1 && batch < fold.weight.shape[2] ? onBatch(fold, x) : onMatrix(fold, x);
+}
+
+/** γ and β enter the batch, where it is smaller than the matrix: one trial of many classes. */
+function onBatch(fold: AffineFold, x: tf.Tensor3D): ReturnType<typeof affineProduct> {
+  const { weight } = fold;
+  const [seeds, rows] = weight.shape;
+  const across = (parameter: tf.Tensor, ofBias: number) => alongRows(fold, parameter, ofBias).reshape([seeds, 1, rows]);
+  const input = tf.add<tf.Tensor3D>(tf.mul(x, across(fold.gamma, 1)), across(fold.beta, 0));
+  return {
+    output: tf.matMul(input, weight),
+    backward: (error) => {
+      const ofInput = timesTransposed(error, weight);
+      return {
+        weight: transposedTimes(input, error),
+        gamma: byChannel(fold, tf.sum(tf.mul(ofInput, x), 1)),
+        beta: byChannel(fold, tf.sum(ofInput, 1)),
+      };
+    },
+  };
+}
+
+/**
+ * γ and β enter the matrix. With y = Σ_d (γ_c·x̂_d + β_c)·w_d, P = x̂ᵀ·error, whose last row is e, the sum of the error
+ * over the batch: ∂w_d = γ_c·P_d + β_c·e,  ∂γ_c = Σ w_d·P_d,  ∂β_c = Σ w_d·e, the sums over the channel's positions and
+ * the columns.
+ */
+function onMatrix(fold: AffineFold, x: tf.Tensor3D): ReturnType<typeof affineProduct> {
+  const { weight, trials } = fold;
+  const [seeds, rows, columns] = weight.shape;
+  const w = splitTrials(fold, weight);
+  const gamma = alongRows(fold, fold.gamma, 1);
+  const beta = alongRows(fold, fold.beta, 0);
+  const shift = tf.sum(tf.mul(w, beta).reshape(weight.shape), 1, true);
+  return {
+    output: tf.add(tf.matMul(x, tf.mul(w, gamma).reshape<tf.Tensor3D>(weight.shape)), shift),
+    backward: (error) => {
+      const product = transposedTimes(x, error);
+      const errorSum = product.slice([0, rows - 1, 0], [-1, 1, -1]);
+      const p = splitTrials(fold, product);
+      const ofShift = tf.mul(
+        beta.reshape([seeds, rows, trials, 1]),
+        errorSum.reshape([seeds, 1, trials, columns / trials]),
+      );
+      return {
+        weight: tf.add(tf.mul(p, gamma).reshape(weight.shape), ofShift.reshape(weight.shape)),
+        gamma: byChannel(fold, tf.sum(tf.mul(w, p), 2)),
+        beta: byChannel(fold, tf.sum(splitTrials(fold, tf.mul(weight, errorSum)), 2)),
+      };
+    },
+  };
 }
 
 /** [seeds, rows, trials·k] → [seeds·rows, trials, k]. */
