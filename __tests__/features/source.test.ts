@@ -82,6 +82,13 @@ describeOnBackends("features out of a store", () => {
       featuresOf(layers[1]!, [0, 1]).forEach((value, i) =>
         expect(Math.abs(batch!.features.res5avg![i]! - value)).toBeLessThan(2 ** -11),
       );
+      const rows = Uint32Array.from({ length: 50 }, (_, i) => (i * 37) % kept.length);
+      const [scattered] = await collect(source, { rows, batchSize: 50 });
+      const [layer] = layers.slice(1) as [(typeof layers)[0]];
+      featuresOf(
+        layer,
+        Array.from(rows, (row) => kept[row]!),
+      ).forEach((value, i) => expect(Math.abs(scattered!.features.res5avg![i]! - value)).toBeLessThan(2 ** -11));
       await source.close();
     }
   });
@@ -125,6 +132,17 @@ describe("a stored source", () => {
     };
     await expect(use()).rejects.toThrow(`${shard} but the file was changed or is damaged`);
     expect(tf.memory().numTensors).toBe(before);
+  });
+
+  test("tells of a shard that becomes shorter while it is in use", async () => {
+    const store = await extract(root);
+    const shard = path.join(store.folder, store.layers[1]!.folder, "00003.npy");
+    const source = await openStoredSource({ store, layers: ["res5avg"], residentBytes: 0 });
+    const rows = inOrder(kept.length).reverse();
+    await collect(source, { rows, batchSize: 50 });
+    await fs.truncate(shard, 300);
+    await expect(collect(source, { rows, batchSize: 50 })).rejects.toThrow(shard);
+    await source.close();
   });
 
   test("may be left in the middle of a pass", async () => {

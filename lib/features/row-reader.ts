@@ -1,5 +1,7 @@
 import { openNpy } from "./npy-file.js";
 import type { NpyFile } from "./npy-file.js";
+import type { NpyHeader } from "./npy.js";
+import { RowThread } from "./row-thread.js";
 
 /** Rows of one layer, wherever they are kept. */
 export interface RowReader {
@@ -15,6 +17,9 @@ export interface RowFile {
   check?: () => Promise<void>;
 }
 
+/** Pieces of a batch from which on they are read by a thread. */
+const scattered = 16;
+
 /**
  * Reads single rows out of many `.npy` files, one after another, by positioned reads.
  *
@@ -24,25 +29,44 @@ export function npyRows(options: { files: RowFile[]; width: number; open: OpenFi
   const { files, width, open, order } = options;
   const starts = new Float64Array(files.length + 1);
   files.forEach(({ rows }, i) => (starts[i + 1] = starts[i]! + rows));
+  /** Neighbours in the file that are neighbours in the batch are read at once. */
+  const rangesOf = (rows: Uint32Array): RowRange[] => {
+    const ranges: RowRange[] = [];
+    for (let i = 0; i < rows.length;) {
+      const first = order ? order[rows[i]!]! : rows[i]!;
+      const index = lastAtMost(starts, first);
+      let count = 1;
+      const more = () => (order ? order[rows[i + count]!] : rows[i + count]) === first + count;
+      while (i + count < rows.length && first + count < starts[index + 1]! && more()) count++;
+      ranges.push({ file: files[index]!, start: first - starts[index]!, count });
+      i += count;
+    }
+    return ranges;
+  };
   return {
     read: async (rows) => {
+      const ranges = rangesOf(rows);
+      const read = ranges.length < scattered ? undefined : await open.readScattered(ranges, width);
+      if (read) return read;
       const into = new Float32Array(rows.length * width);
-      const reads: Promise<void>[] = [];
-      for (let i = 0; i < rows.length;) {
-        const first = order ? order[rows[i]!]! : rows[i]!;
-        const index = lastAtMost(starts, first);
-        // Neighbours in the file that are neighbours in the batch are read at once.
-        let count = 1;
-        const more = () => (order ? order[rows[i + count]!] : rows[i + count]) === first + count;
-        while (i + count < rows.length && first + count < starts[index + 1]! && more()) count++;
-        const range = { start: first - starts[index]!, count, into, at: i * width };
-        reads.push(open.use(files[index]!, (npy) => npy.readFloats(range)));
-        i += count;
-      }
-      await settled(reads);
+      let at = 0;
+      await settled(
+        ranges.map(({ file, start, count }) => {
+          const range = { start, count, into, at };
+          at += count * width;
+          return open.use(file, (npy) => npy.readFloats(range));
+        }),
+      );
       return into;
     },
   };
+}
+
+/** Some rows of one file. */
+interface RowRange {
+  file: RowFile;
+  start: number;
+  count: number;
 }
 
 /** Waits for all, also where one fails, so that nothing is read after an error was told. */
@@ -66,8 +90,32 @@ function lastAtMost(starts: Float64Array, row: number): number {
 export class OpenFiles {
   private readonly entries = new Map<string, { opening: Promise<NpyFile>; users: number }>();
   private readonly checked = new Set<string>();
+  private readonly headers = new Map<string, Pick<NpyHeader, "dtype" | "offset" | "itemBytes">>();
+  private readonly thread = new RowThread();
 
   constructor(private readonly most = 128) {}
+
+  /**
+   * Rows of files of float32 or float16, in the order of the ranges, read by a thread.
+   *
+   * @param width numbers a row.
+   * @returns undefined where the files hold something else, or cannot be read: `use` then tells why.
+   * @throws what the check of a file throws.
+   */
+  async readScattered(ranges: RowRange[], width: number): Promise<Float32Array | undefined> {
+    for (const { file } of ranges) if (!this.headers.has(file.file)) await this.use(file, () => Promise.resolve());
+    const { dtype } = this.headers.get(ranges[0]!.file.file)!;
+    const headers = ranges.map(({ file }) => this.headers.get(file.file)!);
+    if (!(dtype === "float32" || dtype === "float16") || headers.some((other) => other.dtype !== dtype))
+      return undefined;
+    const rows = ranges.map(({ file, start, count }, i) => {
+      const { offset, itemBytes } = headers[i]!;
+      const rowBytes = width * itemBytes;
+      return { file: file.file, position: offset + start * rowBytes, length: count * rowBytes };
+    });
+    const items = ranges.reduce((sum, { count }) => sum + count * width, 0);
+    return this.thread.read({ rows, items, half: dtype === "float16" });
+  }
 
   async use<T>(wanted: RowFile, work: (npy: NpyFile) => Promise<T>): Promise<T> {
     const { file } = wanted;
@@ -85,13 +133,17 @@ export class OpenFiles {
   }
 
   async close(): Promise<void> {
+    await this.thread.close();
     await this.trim(0);
   }
 
   private async open({ file, check }: RowFile): Promise<NpyFile> {
     if (check && !this.checked.has(file)) await check();
     this.checked.add(file);
-    return openNpy(file);
+    const npy = await openNpy(file);
+    const { dtype, offset, itemBytes } = npy;
+    this.headers.set(file, { dtype, offset, itemBytes });
+    return npy;
   }
 
   private async trim(most: number): Promise<void> {

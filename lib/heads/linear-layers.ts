@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { affineGradients, foldAffine } from "./affine.js";
+import { affineProduct } from "./affine.js";
 import type { Layer } from "./layer.js";
 import { timesTransposed, transposedTimes } from "./matrix-product.js";
 import { withOnes } from "./training-input.js";
@@ -35,10 +35,11 @@ export function sharedLinear(weight: TrialParameter, trials: number, affine?: Af
     forward: (x) => {
       const { gamma, beta } = affine;
       const fold = { weight: matrix(), gamma: gamma.parameter.value, beta: beta.parameter.value, trials };
+      const { output, backward } = affineProduct(fold, x);
       return {
-        output: tf.matMul(x, foldAffine(fold)),
+        output,
         backward: (error) => {
-          const gradients = affineGradients(fold, transposedTimes(x, error));
+          const gradients = backward(error);
           return { parameters: [gradients.gamma, gradients.beta, gradients.weight] };
         },
       };

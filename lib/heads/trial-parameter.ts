@@ -55,11 +55,14 @@ export function createTrialParameter(options: TrialParameterOptions): TrialParam
     kind,
     spread: (perTrial, withoutBias = false) =>
       tf.tidy(() => {
+        const masked = withoutBias && kind === "matrix";
+        // One number for all costs an optimizer less than one a column.
+        if (!masked && perTrial.every((number) => number === perTrial[0])) return tf.fill([1, 1, 1], perTrial[0]!);
         const numbers = tf.tensor(Float32Array.from(perTrial), [1, 1, trials, 1]);
         const spread = stacked
           ? tf.tile(numbers, [seeds, 1, 1, 1]).reshape([seeds * trials, 1, 1])
           : tf.tile(numbers, [1, 1, 1, columns]).reshape([1, 1, trials * columns]);
-        return withoutBias && kind === "matrix" ? tf.mul(spread, notBias()) : spread;
+        return masked ? tf.mul(spread, notBias()) : spread;
       }),
     squaredNorm: (tensor) =>
       tf.tidy(() => {

@@ -15,24 +15,28 @@ interface NativeBackend {
 const leastSize = 2 ** 16;
 
 /**
- * p ← μ·p + q and w ← w + q + μ·p (Nesterov) or w + p in one pass over memory, in place: TensorFlow's own
- * ResourceApplyKerasMomentum. The tensors become variables for the time of the call. Variables share a tensor's buffer,
- * and what else still holds it keeps its values: TensorFlow copies before it writes then.
+ * q ← −η∇ − ηλ·w in place, then p ← μ·p + q and w ← w + q + μ·p (Nesterov) or w + p in one pass over memory, in place:
+ * TensorFlow's own ResourceApplyKerasMomentum. The tensors become variables for the time of the call. Variables share a
+ * tensor's buffer, and what else still holds it keeps its values: TensorFlow copies before it writes then.
  *
- * @param options.value,momentum disposed here.
+ * In place counts for more than the passes do: a new buffer of some megabytes comes from the system, page by page.
+ *
+ * @param options.value,momentum disposed here; `scaledGradient` too where there is a decay.
  * @returns the tensors after the step; undefined, and nothing done, on other backends and for small tensors.
  */
 export function nativeMomentum(options: {
   value: tf.Tensor;
   momentum: tf.Tensor;
-  /** q. */
-  move: tf.Tensor;
+  /** −η·∇. */
+  scaledGradient: tf.Tensor;
+  /** −η·λ, broadcast to the value's shape. */
+  scaledDecay?: tf.Tensor;
   /** μ. */
   factor: number;
   nesterov: boolean;
 }): { value: tf.Tensor; momentum: tf.Tensor } | undefined {
   const backend: unknown = tf.backend();
-  const { value, momentum, move, factor, nesterov } = options;
+  const { value, momentum, scaledGradient, scaledDecay, factor, nesterov } = options;
   if (!isNative(backend) || value.size < leastSize) return undefined;
   const { binding } = backend;
   const typed = (name: string) => ({ name, type: binding.TF_ATTR_TYPE, value: binding.TF_FLOAT });
@@ -53,7 +57,17 @@ export function nativeMomentum(options: {
     run("DestroyResourceOp", [flag("ignore_lookup_error", false)], [variable]);
     return tensor;
   };
+  const decayed = (gradient: tf.Tensor, decay: tf.Tensor) => {
+    const move = variableOf(gradient, "move");
+    if (decay.size > 1) run("AssignAddVariableOp", [typed("dtype")], [move, tf.mul(value, decay)]);
+    else {
+      const attributes = [typed("T"), flag("use_locking", false)];
+      run("ResourceApplyGradientDescent", attributes, [move, tf.neg(decay.asScalar()), value]);
+    }
+    return tensorOf(move);
+  };
   return tf.tidy(() => {
+    const move = scaledDecay ? decayed(scaledGradient, scaledDecay) : scaledGradient;
     const weights = variableOf(value, "weights");
     const moments = variableOf(momentum, "momentum");
     const attributes = [typed("T"), flag("use_locking", false), flag("use_nesterov", nesterov)];

@@ -39,7 +39,7 @@ export interface SgdParameter {
 
 export interface SgdStep {
   parameter: SgdParameter;
-  /** −η·∇ of the parameter's shape. */
+  /** −η·∇ of the parameter's shape; disposed where TensorFlow works in place. */
   scaledGradient: tf.Tensor;
   /** −η·λ, broadcast to the parameter's shape; undefined where nothing is decayed. */
   scaledDecay?: tf.Tensor;
@@ -54,11 +54,11 @@ export function sgdStep({ momentum: factor, nesterov }: Sgd, step: SgdStep): voi
     const { value } = parameter;
     if (rateChange !== 1) replace(parameter, { value, momentum: tf.mul(parameter.momentum, rateChange) });
     const { momentum } = parameter;
-    const move = scaledDecay ? tf.add(scaledGradient, tf.mul(value, scaledDecay)) : scaledGradient;
-    const native = nativeMomentum({ value, momentum, move, factor, nesterov });
+    const native = nativeMomentum({ value, momentum, scaledGradient, scaledDecay, factor, nesterov });
     replace(parameter, native ?? moved());
 
     function moved(): SgdParameter {
+      const move = scaledDecay ? tf.add(scaledGradient, tf.mul(value, scaledDecay)) : scaledGradient;
       const next = tf.add(tf.mul(momentum, factor), move);
       return { value: nesterov ? tf.addN([value, move, tf.mul(next, factor)]) : tf.add(value, next), momentum: next };
     }
