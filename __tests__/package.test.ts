@@ -71,7 +71,9 @@ const reason = noRegistry();
   test("evaluates a backbone by its commands", async () => {
     await writeSmallBackbone({ root: path.join(home, "models") });
     await writeSmallImages({ folder: path.join(home, "photos"), count: 6 });
-    expect(await done(inHome(["npx", "eval-linear", "--help"]))).toContain("Usage: npx eval-linear [OVERRIDE...] [options]");
+    expect(await done(inHome(["npx", "eval-linear", "--help"]))).toContain(
+      "Usage: npx eval-linear [OVERRIDE...] [options]",
+    );
     const asked = ["--backbone", "models/small/convnet", "--data", "folder:photos", "--device", "wasm", "--out", "run"];
     const short = [
       "--epochs",
