@@ -10,7 +10,7 @@ import { linearSettings } from "../../lib/settings/linear.js";
 import { loadSettings } from "../../lib/settings/load.js";
 import { trainingOf } from "../../lib/settings/training.js";
 import { headsOf } from "../../lib/protocols/linear-heads.js";
-import { linearTrials } from "../../lib/protocols/linear.js";
+import { linearTrials } from "../../lib/protocols/linear-trials.js";
 
 const names = configNames().filter((name) => name !== "quickstart" && /^(vissl|dinov2|ssl-small)\//.test(name));
 const headerOf = (name: string) =>
