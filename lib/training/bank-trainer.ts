@@ -19,7 +19,7 @@ const breath = 50;
 const savingInterval = 20;
 
 /** Training images on which the loss is told after each epoch. */
-const lossSample = 512;
+const lossSample = 256;
 
 /** Trains a job in this process, as one bank, batch by batch. */
 export function bankTrainer({ job, parts }: { job: BatchJob; parts: TrainingParts }): Trainer {
