@@ -7,7 +7,7 @@ import type { FeatureSet } from "../features/feature-set.js";
 import type { FeatureLayer } from "../features/source.js";
 import { digestOf } from "../files.js";
 import type { Regularised } from "../heads/block.js";
-import { checkFullBatch } from "../heads/full-batch.js";
+import { checkFullBatch } from "../heads/full-batch-heads.js";
 import type { HeadSpec } from "../heads/head.js";
 import type { Loss } from "../heads/loss.js";
 import type { Optimizer } from "../optim/optimizer.js";

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { expected, UserError } from "../errors.js";
-import { checkFullBatch } from "../heads/full-batch.js";
+import { checkFullBatch } from "../heads/full-batch-heads.js";
 import type { LinearProtocol } from "../protocols/linear.js";
 import { checkSchedule } from "../optim/schedule.js";
 import { readHead, visslHeads } from "../protocols/linear-heads.js";
