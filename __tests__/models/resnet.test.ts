@@ -48,7 +48,6 @@ const networks: Case[] = [
     taps: ["pool3", "pool4", "pool5", "fc6", "fc7", "logits"],
     found: "vgg11",
   },
-  { name: "regnet_x", images: goldenImages(1, 48), taps: withoutPool, found: "regnet_x" },
   { name: "regnet_y", images: goldenImages(1, 48), taps: withoutPool, found: "regnet_y" },
   { name: "regnet_y", images: goldenImages(1, 48), taps: withoutPool, found: "regnet_y", rename: asTimm },
   { name: "regnet_y", images: goldenImages(1, 48), taps: withoutPool, found: "regnet_y", rename: asClassyVision },

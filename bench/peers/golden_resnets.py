@@ -257,14 +257,14 @@ def vggs():
 
 
 @torch.no_grad()
-def regnets(name, se_ratio):
+def regnet_y():
     params = regnet.BlockParams(
         depths=[1, 2, 1, 1],
         widths=[8, 16, 16, 80],
         group_widths=[8, 8, 8, 40],
         bottleneck_multipliers=[1.0] * 4,
         strides=[2] * 4,
-        se_ratio=se_ratio,
+        se_ratio=0.25,
     )
     model = randomise(regnet.RegNet(params, num_classes=5, stem_width=8), 6)
     taps = {}
@@ -273,7 +273,7 @@ def regnets(name, se_ratio):
         taps[f"res{i + 2}"] = x = model.trunk_output[i](x)
     taps["res5avg"] = x = x.mean((2, 3))
     taps["logits"] = model.fc(x)
-    save(name, model, taps)
+    save("regnet_y", model, taps)
 
 
 class ClipBottleneck(nn.Module):
@@ -360,8 +360,7 @@ simclr()
 cifar("A", 10)
 cifar("B", 100)
 vggs()
-regnets("regnet_x", None)
-regnets("regnet_y", 0.25)
+regnet_y()
 clip()
 
 
