@@ -33,6 +33,7 @@ const networks: Case[] = [
     found: "byol_resnet14w0.0625",
     arch: "byol_resnet14w0.0625",
   },
+  { name: "deep_stem", images: goldenImages(1, 72), taps: taps4, found: "resnet14dw0.0625" },
   { name: "simclr", images: goldenImages(1, 64), taps: taps4, found: "simclrv2_resnet17w0.0625" },
   { name: "cifar_a", images: goldenImages(1, 32), taps: taps3, found: "resnet20" },
   { name: "cifar_b", images: goldenImages(1, 32), taps: taps3, found: "resnet20" },

@@ -354,6 +354,28 @@ def clip():
     save("clip", model, taps)
 
 
+@torch.no_grad()
+def deep_stem():
+    """As timm's resnet50d and its kin: three convolutions first, means in the shortcuts."""
+    model = narrow_resnet(resnet.Bottleneck, [1, 1, 1, 1], (4, 8, 16, 32), 8, 5)
+    sizes = [(3, 4, 2), (4, 4, 1), (4, 8, 1)]
+    convolutions = [nn.Conv2d(a, b, 3, stride=stride, padding=1, bias=False) for a, b, stride in sizes]
+    norms = [nn.BatchNorm2d(4), nn.BatchNorm2d(4)]
+    layers = [convolutions[0], norms[0], nn.ReLU(), convolutions[1], norms[1], nn.ReLU(), convolutions[2]]
+    model.conv1 = nn.Sequential(*layers)
+    for i in range(4):
+        block = getattr(model, f"layer{i + 1}")[0]
+        convolution, norm = block.downsample
+        pool = nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False) if i > 0 else nn.Identity()
+        convolution.stride = (1, 1)
+        block.downsample = nn.Sequential(pool, convolution, norm)
+    randomise(model, 8)
+    taps = {}
+    taps["conv1"] = x = model.relu(model.bn1(model.conv1(images(1, 72))))
+    taps["res1"] = x = model.maxpool(x)
+    save("deep_stem", model, tail(model, x, taps))
+
+
 resnext()
 byol()
 simclr()
@@ -362,6 +384,7 @@ cifar("B", 100)
 vggs()
 regnet_y()
 clip()
+deep_stem()
 
 
 def shapes():
