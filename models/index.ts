@@ -1,10 +1,24 @@
 import type { Checkpoint } from "../lib/checkpoints/checkpoint.js";
 import { didYouMean, UserError } from "../lib/errors.js";
 import type { Architecture, ArchitectureFamily } from "../lib/convert/architecture.js";
+import { cifarResnet } from "./cifar-resnet.js";
+import { clipResnet } from "./clip-resnet.js";
 import { efficientnetLite } from "./efficientnet-lite.js";
+import { regnets } from "./regnet.js";
+import { resnet } from "./resnet.js";
+import { simclrResnet } from "./simclr-resnet.js";
+import { vgg } from "./vgg.js";
 
 /** Every architecture that can be converted. A new one is a file beside this, and an entry here. */
-export const families: ArchitectureFamily[] = [efficientnetLite];
+export const families: ArchitectureFamily[] = [
+  efficientnetLite,
+  resnet,
+  cifarResnet,
+  clipResnet,
+  simclrResnet,
+  ...regnets,
+  vgg,
+];
 
 export interface RecognisedArchitecture {
   architecture: Architecture;
