@@ -49,13 +49,13 @@ describe("fetching a checkpoint", () => {
   });
 
   test("goes on after a cut connection, with a server that knows no ranges too, and after a redirect", async () => {
-    const seen = () => (existsSync(`${cached()}.part`) ? statSync(`${cached()}.part`).size : 0);
+    const file = path.join(path.dirname(cached()), "old.pth");
+    const seen = () => (existsSync(`${file}.part`) ? statSync(`${file}.part`).size : 0);
     const digest = `sha256:${sha256(content)}`;
     for (const ignoresRange of [false, true]) {
       server.files["/some.pth"] = { content, ignoresRange, cut: { after: 100_000, times: 1, seen } };
       server.files["/old.pth"] = { content: Buffer.alloc(0), movedTo: "/some.pth" };
       await fetched({ digest, url: `${server.url}/old.pth` });
-      const file = path.join(path.dirname(cached()), "old.pth");
       expect(readFileSync(file).equals(content)).toBe(true);
       rmSync(file);
     }
