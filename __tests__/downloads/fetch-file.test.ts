@@ -49,7 +49,11 @@ describe("downloadFile", () => {
   test("takes the first digits of a digest, md5, and no digest at all", async () => {
     const url = `${server.url}/file.bin`;
     const md5 = createHash("md5").update(content).digest("hex");
-    for (const digest of [{ sha256: sha256(content).slice(0, 8) }, { md5: md5.slice(0, 6) }, { unpublished: true as const }]) {
+    for (const digest of [
+      { sha256: sha256(content).slice(0, 8) },
+      { md5: md5.slice(0, 6) },
+      { unpublished: true as const },
+    ]) {
       await downloadFile({ url, file, label: "the file", ...digest });
       expect(readFileSync(file).equals(content)).toBe(true);
       rmSync(file);

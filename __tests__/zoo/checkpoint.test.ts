@@ -1,5 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import os from "node:os";
 import path from "node:path";
 
@@ -62,7 +71,9 @@ describe("fetching a checkpoint", () => {
   });
 
   test("refuses another file than was published, a page, and what is not there; nothing is kept", async () => {
-    await expect(fetched({ digest: "md5:00000000" })).rejects.toThrow("Expected 00000000 as the md5 of mine_some_model");
+    await expect(fetched({ digest: "md5:00000000" })).rejects.toThrow(
+      "Expected 00000000 as the md5 of mine_some_model",
+    );
     server.files["/some.pth"] = { content: Buffer.from("<html><body>moved</body></html>") };
     await expect(fetched()).rejects.toThrow("received a web page instead of a file");
     await expect(fetched({ url: `${server.url}/other.pth` })).rejects.toThrow("the server answered 404");

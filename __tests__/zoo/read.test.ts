@@ -35,9 +35,11 @@ describe("the zoo that comes with the toolkit", () => {
   test("finds all models of ImageNet-CoG by the names that it gave them", async () => {
     const entries = await readZoo();
     // Of prepare_models/README.md in naver/cog.
-    const resnets = `sup ssup swsup simclrv2 byol mocov2 mochi infomin swav dino obow barlow compress mixup manifold-mixup
+    const resnets =
+      `sup ssup swsup simclrv2 byol mocov2 mochi infomin swav dino obow barlow compress mixup manifold-mixup
       cutmix relabel advrobust mealv2 mopro clip`.split(/\s+/);
-    const others = `sup_resnet152 sup_inception-v3 sup_vgg19 deit_small deit_small_distilled deit_base_distilled_384 nat_m4
+    const others =
+      `sup_resnet152 sup_inception-v3 sup_vgg19 deit_small deit_small_distilled deit_base_distilled_384 nat_m4
       efficientnet_b1 efficientnet_b4 t2tvit_t14`.split(/\s+/);
     const names = [...resnets.map((title) => `${title}_resnet50`), ...others];
     expect(names).toHaveLength(31);
@@ -51,7 +53,9 @@ describe("the zoo that comes with the toolkit", () => {
     expect(names("efficientnet-lite1")).toEqual(["imagenet1k_efficientnet_lite1"]);
     expect(names("vicreg")).toHaveLength(3);
     expect(names("SEER*")).toHaveLength(4);
-    expect(() => names("nothing*")).toThrow('Expected a glob that matches something of the zoo for --match but received "nothing*"');
+    expect(() => names("nothing*")).toThrow(
+      'Expected a glob that matches something of the zoo for --match but received "nothing*"',
+    );
     expect(() => findEntry(entries, "mocov2-800ep_resnet5")).toThrow(
       expect.objectContaining({ hint: expect.stringContaining("mocov2-800ep_resnet50") as string }) as Error,
     );
