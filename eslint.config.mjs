@@ -22,6 +22,7 @@ const forbidden = {
   neighbours: [...left, "features", "protocols", "results"],
   results: [...left, "features", "training", "protocols"],
   classifiers: ["protocols"],
+  zoo: ["images", "datasets", "features", "protocols"],
 };
 // The mathematics runs in a browser as it is: no files, no threads, no Buffer.
 const browser = ["heads", "optim", "search", "svm", "neighbours", "metrics"];

@@ -35,7 +35,7 @@ beforeAll(async () => {
 });
 
 test("the package holds the program, and nothing of its making", () => {
-  for (const file of ["README.md", "LICENSE", "dist/lib/index.js", "dist/lib/index.d.ts", "dist/lib/images/pipeline-worker.js", "dist/models/index.js", "models/zoo.yaml", "cli/bin/launch.cjs", ...configurations()]) {
+  for (const file of ["README.md", "LICENSE", "dist/lib/index.js", "dist/lib/index.d.ts", "dist/lib/images/pipeline-worker.js", "dist/models/index.js", "models/zoo/moco.yaml", "cli/bin/launch.cjs", ...configurations()]) {
     expect(packed).toContain(file);
   } // prettier-ignore
   const foreign = packed.filter((file) => /__tests__|golden|^quickstart|^features|^runs|^bench|\.ts$/.test(file) && !file.endsWith(".d.ts")); // prettier-ignore

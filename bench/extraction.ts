@@ -13,7 +13,7 @@ import { prepareBackend } from "../lib/backend/backend.js";
 import { loadBackbone } from "../lib/backbones/backbone.js";
 import { convertCheckpoint } from "../lib/convert/convert.js";
 import { openDataset } from "../lib/datasets/open.js";
-import { zooCheckpoint } from "../lib/downloads/zoo.js";
+import { zooCheckpoint } from "../lib/zoo/checkpoint.js";
 import { extractFeatures } from "../lib/features/extract.js";
 import { bytes } from "../lib/progress.js";
 import { median, openPeer, peakMemory } from "./peer.js";

@@ -15,7 +15,7 @@ import { prepareBackend } from "../lib/backend/backend.js";
 import { loadBackbone } from "../lib/backbones/backbone.js";
 import { convertCheckpoint } from "../lib/convert/convert.js";
 import { openDataset } from "../lib/datasets/open.js";
-import { zooCheckpoint } from "../lib/downloads/zoo.js";
+import { zooCheckpoint } from "../lib/zoo/checkpoint.js";
 import { liveFeatures } from "../lib/features/live.js";
 import type { FeatureSource } from "../lib/features/source.js";
 import { random } from "../lib/random.js";

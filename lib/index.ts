@@ -46,3 +46,6 @@ export { loadHead } from "./results/export-head.js";
 export { depthFigure } from "./results/figure.js";
 export { readRecord, type LayerResult, type ResultRecord } from "./results/record.js";
 export { formatTable } from "./results/table.js";
+export { zooBackbone, type ZooBackboneOptions } from "./zoo/backbone.js";
+export { readZoo } from "./zoo/read.js";
+export type { ZooEntry } from "./zoo/entry.js";

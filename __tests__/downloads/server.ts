@@ -16,6 +16,8 @@ export interface Served {
   ignoresRange?: boolean;
   /** Milliseconds before it answers. */
   slow?: number;
+  /** Where the file is instead. */
+  movedTo?: string;
 }
 
 export interface LocalServer {
@@ -54,6 +56,10 @@ function answer(response: http.ServerResponse, file: Served | undefined, range: 
   const status = file?.statuses?.shift();
   if (!file || status !== undefined) {
     response.writeHead(status ?? 404).end();
+    return;
+  }
+  if (file.movedTo !== undefined) {
+    response.writeHead(302, { location: file.movedTo }).end();
     return;
   }
   const start = file.ignoresRange ? 0 : Number(/^bytes=(\d+)-$/.exec(range ?? "")?.[1] ?? 0);

@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs";
 import { loadGraphModel, openGraphFiles } from "../../lib/backbones/graph-files.js";
 import { convertCheckpoint } from "../../lib/convert/convert.js";
 import { UserError } from "../../lib/errors.js";
-import { zooCheckpoint } from "../../lib/downloads/zoo.js";
+import { zooCheckpoint } from "../../lib/zoo/checkpoint.js";
 import { describeOnBackends } from "../backends.js";
 
 // Values of two independent programs, which agree to 1e-5; inputs are normalised NHWC images of 224 × 224.

@@ -124,13 +124,18 @@ export function matchNames(options: { pattern: string; names: readonly string[];
   const { pattern, names: all, of } = options;
   if (all.includes(pattern)) return [pattern];
   if (pattern === "all") return [...all];
-  const letters = pattern
+  const found = /[*?]/.test(pattern) ? all.filter((name) => matchesGlob(name, pattern)) : [];
+  if (found.length > 0) return found;
+  throw expected(`a layer of ${of}`, "--layers", pattern, didYouMean(pattern.replace(/[*?]/g, ""), all));
+}
+
+/** Whether a whole name is what a glob describes: `*` for any letters, `?` for one. */
+export function matchesGlob(name: string, glob: string): boolean {
+  const letters = glob
     .replace(/[.+^${}()|[\]\\]/g, "\\$&")
     .replace(/\*/g, ".*")
     .replace(/\?/g, ".");
-  const found = /[*?]/.test(pattern) ? all.filter((name) => new RegExp(`^${letters}$`).test(name)) : [];
-  if (found.length > 0) return found;
-  throw expected(`a layer of ${of}`, "--layers", pattern, didYouMean(pattern.replace(/[*?]/g, ""), all));
+  return new RegExp(`^${letters}$`).test(name);
 }
 
 function names(taps: readonly Tap[]): string {

@@ -11,8 +11,11 @@ import { type Progress, type ProgressTask, silent } from "../progress.js";
 import { get, reason, type Response, Transient, withRetries } from "./http.js";
 import { withLock } from "../lock.js";
 
-/** What the content must be: a sha256 in hexadecimal, or npm's `sha512-<base64>`. */
-export type Digest = { sha256: string; integrity?: undefined } | { integrity: string; sha256?: undefined };
+/**
+ * What the content must be: a sha256 or md5 in hexadecimal, or as many of its first digits as are known; npm's
+ * `sha512-<base64>`; or nothing, where the publisher tells no digest.
+ */
+export type Digest = { sha256: string } | { md5: string } | { integrity: string } | { unpublished: true };
 
 export type DownloadOptions = Digest & {
   url: string;
@@ -53,8 +56,9 @@ export async function downloadFile(options: DownloadOptions): Promise<void> {
     try {
       await withRetries({ label, url, pause: retryPause }, async () => {
         const resumed = await fetchRest({ url, part, label, arrived });
-        const received = await digestOf(part, options);
-        if (received === digest(options).value) return;
+        const wanted = digest(options);
+        const received = await digestOf(part, wanted);
+        if (received.startsWith(wanted.start)) return;
         await fs.rm(part, { force: true });
         // The beginning may have been another file's, from before the server's content changed: once from the start.
         if (resumed && !distrusted) {
@@ -62,12 +66,14 @@ export async function downloadFile(options: DownloadOptions): Promise<void> {
           throw new Transient("what was resumed has another digest than expected");
         }
         throw new UserError(
-          `Expected ${digest(options).value} as the ${digest(options).algorithm} of ${label} but received ${received} from ${url}`,
+          `Expected ${wanted.start} as the ${wanted.algorithm} of ${label} but received ${received} from ${url}`,
           { hint: "The file was thrown away. A proxy or mirror may have altered it: try again, or use another one." },
         );
       });
       await fs.rename(part, file);
     } catch (error) {
+      // An empty part is nothing to go on from.
+      if ((await sizeOf(part)) === 0) await fs.rm(part, { force: true });
       throw asWriteError(error, file);
     } finally {
       bar?.end();
@@ -83,10 +89,7 @@ async function fetchRest(options: {
   arrived: (done: number, total: number) => void;
 }): Promise<boolean> {
   const { url, part, label, arrived } = options;
-  const have = await fs.stat(part).then(
-    ({ size }) => size,
-    () => 0,
-  );
+  const have = await sizeOf(part);
   const response = await get({ url, label, headers: have > 0 ? { range: `bytes=${have}-` } : {} });
   const range = contentRange(response);
   if (response.statusCode === 416) {
@@ -106,16 +109,39 @@ async function fetchRest(options: {
   let done = start;
   try {
     for await (const chunk of body(response)) {
+      if (done === 0 && isWebPage(chunk)) throw webPage(label, url);
       await handle.appendFile(chunk);
       done += chunk.length;
       arrived(done, Number.isFinite(total) ? total : done);
     }
     await handle.sync();
+  } catch (error) {
+    // What is left of the answer is not waited for.
+    response.body.destroy();
+    throw error;
   } finally {
     await handle.close();
   }
   if (Number.isFinite(total) && done !== total) throw new Transient(`${total - done} of ${total} bytes did not arrive`);
   return resumed;
+}
+
+async function sizeOf(file: string): Promise<number> {
+  return fs.stat(file).then(
+    ({ size }) => size,
+    () => 0,
+  );
+}
+
+/** Where a file has moved or wants a login, many servers answer 200 with a page for people. */
+function isWebPage(beginning: Buffer): boolean {
+  return /^\s*(<!doctype html|<html)/i.test(beginning.subarray(0, 200).toString("latin1"));
+}
+
+function webPage(label: string, url: string): UserError {
+  return new UserError(`Expected ${label} at ${url} but received a web page instead of a file`, {
+    hint: "The file may have moved, or want a login or a click: open the address in a browser.",
+  });
 }
 
 async function* body(response: Response): AsyncGenerator<Buffer> {
@@ -139,18 +165,27 @@ function contentRange(response: Response): { start?: number; total?: number } | 
 }
 
 async function isDone(file: string, expected: Digest): Promise<boolean> {
-  return (await exists(file)) && (await digestOf(file, expected)) === digest(expected).value;
+  const wanted = digest(expected);
+  return (await exists(file)) && (wanted.start === "" || (await digestOf(file, wanted)).startsWith(wanted.start));
 }
 
-function digest({ sha256, integrity }: Digest): { algorithm: "sha256" | "sha512"; value: string } {
-  if (sha256 !== undefined) return { algorithm: "sha256", value: sha256 };
-  const match = /^sha512-([A-Za-z0-9+/=]+)$/.exec(integrity);
-  if (!match) throw new TypeError(`${integrity} is no sha512 integrity`);
-  return { algorithm: "sha512", value: Buffer.from(match[1]!, "base64").toString("hex") };
+interface WantedDigest {
+  algorithm: "sha256" | "sha512" | "md5";
+  /** What it begins with, in hexadecimal; empty where every content is right. */
+  start: string;
 }
 
-async function digestOf(file: string, expected: Digest): Promise<string> {
-  const hash = createHash(digest(expected).algorithm);
+function digest(expected: Digest): WantedDigest {
+  if ("sha256" in expected) return { algorithm: "sha256", start: expected.sha256 };
+  if ("md5" in expected) return { algorithm: "md5", start: expected.md5 };
+  if ("unpublished" in expected) return { algorithm: "sha256", start: "" };
+  const match = /^sha512-([A-Za-z0-9+/=]+)$/.exec(expected.integrity);
+  if (!match) throw new TypeError(`${expected.integrity} is no sha512 integrity`);
+  return { algorithm: "sha512", start: Buffer.from(match[1]!, "base64").toString("hex") };
+}
+
+async function digestOf(file: string, { algorithm }: WantedDigest): Promise<string> {
+  const hash = createHash(algorithm);
   try {
     await pipeline(createReadStream(file, { highWaterMark: 1 << 20 }), hash);
   } catch (error) {

@@ -56,8 +56,8 @@ export async function downloadNpmPackage(options: NpmPackageOptions): Promise<st
     });
     await fs.rename(temporary, into);
   } catch (error) {
-    // Another process was first, with the same content.
-    if (["ENOTEMPTY", "EEXIST"].includes(errorCode(error) ?? "") && (await exists(into))) return into;
+    // Another process was first, with the same content, and may have removed the tarball already.
+    if (["ENOTEMPTY", "EEXIST", "ENOENT"].includes(errorCode(error) ?? "") && (await exists(into))) return into;
     if (errorCode(error)?.startsWith("TAR_") || errorCode(error)?.startsWith("Z_")) {
       throw new UserError(`Expected an npm package at ${file} but it is damaged (${messageOf(error)})`, {
         cause: error,
