@@ -81,12 +81,7 @@ function architecture(arch: string, traits: Traits, side: number): Architecture 
 
 const epsilon = 1e-6;
 
-function build(
-  arch: string,
-  graph: GraphBuilder,
-  weights: CheckpointWeights,
-  traits: Traits,
-): void {
+function build(arch: string, graph: GraphBuilder, weights: CheckpointWeights, traits: Traits): void {
   const input = imagesOf(graph);
   const { dimensions, layout, positions, stacked, names } = traits;
   const { width, depth, patch } = dimensions;

@@ -6,7 +6,15 @@ import { writeVisionTransformer } from "./vision-transformer.js";
 import type { TransformerBlock } from "./vision-transformer.js";
 import { headsOf, namedDimensions, vitArch, vitArchs } from "./vit-sizes.js";
 import type { VitDimensions } from "./vit-sizes.js";
-import { expectPatches, imagesOf, positionLayout, positionsFor, takeLinear, takeNorm, takeTokens } from "./vit-tensors.js";
+import {
+  expectPatches,
+  imagesOf,
+  positionLayout,
+  positionsFor,
+  takeLinear,
+  takeNorm,
+  takeTokens,
+} from "./vit-tensors.js";
 import type { PositionLayout } from "./vit-tensors.js";
 
 /**
@@ -80,7 +88,9 @@ function build(
     prefix: [takeTokens(weights, "class_embedding", width, 1)],
     positions: positionsFor({ positions: weights.take("positional_embedding", [null, width]), layout, input, patch }),
     preNorm: weights.has("ln_pre.weight") ? takeNorm(weights, "ln_pre", width, epsilon) : undefined,
-    blocks: Array.from({ length: depth }, (_, i) => takeBlock(weights, `transformer.resblocks.${i}`, dimensions, quick)),
+    blocks: Array.from({ length: depth }, (_, i) =>
+      takeBlock(weights, `transformer.resblocks.${i}`, dimensions, quick),
+    ),
     pooling: { kind: "first", tokens: 1 },
     poolNorm: takeNorm(weights, "ln_post", width, epsilon),
     // Here the matrix is [channels in, channels out].

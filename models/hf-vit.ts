@@ -128,7 +128,8 @@ function recognise(tensors: TensorShapes, arch: string | undefined, dialect: Dia
   const shape = (name: string | undefined) => (name === undefined ? undefined : tensors.get(name)?.shape);
   const kernel = shape(`${dialect.kernel}.weight`);
   const positions = shape(dialect.positions);
-  if (kernel?.length !== 4 || !positions || !tensors.has(`${dialect.block(0)}.${dialect.norm1}.weight`)) return undefined;
+  if (kernel?.length !== 4 || !positions || !tensors.has(`${dialect.block(0)}.${dialect.norm1}.weight`))
+    return undefined;
   let depth = 0;
   while (tensors.has(`${dialect.block(depth)}.${dialect.norm1}.weight`)) depth++;
   const prefixTokens = (shape(dialect.classToken) ? 1 : 0) + (shape(dialect.registers)?.[1] ?? 0);
@@ -257,5 +258,10 @@ function takeMlp(weights: CheckpointWeights, dialect: Dialect, name: string, wid
     matrix: rowsOf(both.matrix, index * hidden, hidden),
     bias: both.bias && rowsOf(both.bias, index * hidden, hidden),
   });
-  return { activation: "silu", gate: half(0), up: half(1), down: takeLinear(weights, `${name}.${down}`, width, hidden) };
+  return {
+    activation: "silu",
+    gate: half(0),
+    up: half(1),
+    down: takeLinear(weights, `${name}.${down}`, width, hidden),
+  };
 }

@@ -9,15 +9,7 @@ import { samVit } from "./sam-vit.js";
 import { vit } from "./vit.js";
 
 /** Every architecture that can be converted. A new one is a file beside this, and an entry here. */
-export const families: ArchitectureFamily[] = [
-  efficientnetLite,
-  vit,
-  clipVit,
-  samVit,
-  bigVisionVit,
-  hfVit,
-  hfClipVit,
-];
+export const families: ArchitectureFamily[] = [efficientnetLite, vit, clipVit, samVit, bigVisionVit, hfVit, hfClipVit];
 
 export interface RecognisedArchitecture {
   architecture: Architecture;

@@ -13,7 +13,12 @@ export function takeNorm(weights: CheckpointWeights, name: string, width: number
 }
 
 /** PyTorch's Linear of that name, with its bias where it has one. */
-export function takeLinear(weights: CheckpointWeights, name: string, out: number | null, channels: number | null): Linear {
+export function takeLinear(
+  weights: CheckpointWeights,
+  name: string,
+  out: number | null,
+  channels: number | null,
+): Linear {
   const matrix = weights.take(`${name}.weight`, [out, channels]);
   const bias = weights.has(`${name}.bias`) ? weights.take(`${name}.bias`, [matrix.shape[0]!]) : undefined;
   return { matrix, bias };

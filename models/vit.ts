@@ -96,7 +96,8 @@ function traitsOf(tensors: TensorShapes): Traits | undefined {
     layout,
     epsilon: has("norm_pre.weight") ? 1e-5 : 1e-6,
     // DINOv2 without registers interpolates as DINO did; with them it was trained with an antialiased interpolation.
-    resampling: isDinov2 && !has("register_tokens") ? { antialias: false, offset: 0.1 } : { antialias: true, offset: 0 },
+    resampling:
+      isDinov2 && !has("register_tokens") ? { antialias: false, offset: 0.1 } : { antialias: true, offset: 0 },
     normalization: has("attn_pool.latent") ? "half" : has("norm_pre.weight") || separate ? "clip" : "imagenet",
   };
 }
@@ -133,12 +134,7 @@ function architecture(arch: string, traits: Traits, side: number): Architecture 
   };
 }
 
-function build(
-  arch: string,
-  graph: GraphBuilder,
-  weights: CheckpointWeights,
-  traits: Traits,
-): void {
+function build(arch: string, graph: GraphBuilder, weights: CheckpointWeights, traits: Traits): void {
   const input = imagesOf(graph);
   const { dimensions, layout, epsilon, resampling } = traits;
   const { width, depth, patch } = dimensions;

@@ -40,6 +40,11 @@ describe("resamplePositions", () => {
   });
 
   test("a grid is square", () => {
-    expect([squareGrid(16), squareGrid(15), squareGrid(0), squareGrid(-4)]).toEqual([4, undefined, undefined, undefined]);
+    expect([squareGrid(16), squareGrid(15), squareGrid(0), squareGrid(-4)]).toEqual([
+      4,
+      undefined,
+      undefined,
+      undefined,
+    ]);
   });
 });

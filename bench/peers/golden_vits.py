@@ -16,7 +16,7 @@ import torch.nn.functional as F
 out = Path(sys.argv[1])
 only = sys.argv[2:]
 out.mkdir(parents=True, exist_ok=True)
-WIDTH, DEPTH, HEADS = 24, 2, 3
+WIDTH, DEPTH, HEADS = 12, 2, 3
 
 
 def randomise(model, seed=0):
@@ -86,15 +86,17 @@ def with_timm():
     timm_model(
         "timm_clip", VisionTransformer(**size, num_classes=4, pre_norm=True, norm_layer=torch.nn.LayerNorm), 32
     )
+    # Wider, so that a head has turns of several speeds.
+    wider = {**size, "embed_dim": 24}
     timm_model(
         "eva02_packed",
-        Eva(**size, mlp_ratio=4 * 2 / 3, swiglu_mlp=True, use_rot_pos_emb=True, num_classes=4),
+        Eva(**wider, mlp_ratio=4 * 2 / 3, swiglu_mlp=True, use_rot_pos_emb=True, num_classes=4),
         32,
     )
     timm_model(
         "eva02_scaled",
         Eva(
-            **size, mlp_ratio=4 * 2 / 3, swiglu_mlp=True, scale_mlp=True, qkv_fused=False, scale_attn_inner=True,
+            **wider, mlp_ratio=4 * 2 / 3, swiglu_mlp=True, scale_mlp=True, qkv_fused=False, scale_attn_inner=True,
             use_rot_pos_emb=True, num_classes=0,
         ),
         32,
@@ -195,7 +197,7 @@ def with_open_clip():
 
     for name, act, scale in [("open_clip", torch.nn.GELU, None), ("open_clip_quickgelu", QuickGELU, 0.1)]:
         model = VisionTransformer(
-            image_size=32, patch_size=8, width=WIDTH, layers=DEPTH, heads=HEADS, mlp_ratio=4, output_dim=12, act_layer=act,
+            image_size=32, patch_size=8, width=WIDTH, layers=DEPTH, heads=HEADS, mlp_ratio=4, output_dim=7, act_layer=act,
             ls_init_value=scale,
         )
         randomise(model)
@@ -221,7 +223,7 @@ def with_transformers():
         ("hf_vit", ViTModel(ViTConfig(**wide), add_pooling_layer=False)),
         ("hf_dinov2", Dinov2Model(Dinov2Config(**size))),
         ("hf_dinov2_registers", Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**size, use_swiglu_ffn=True))),
-        ("hf_clip", CLIPVisionModelWithProjection(CLIPVisionConfig(**wide, projection_dim=12))),
+        ("hf_clip", CLIPVisionModelWithProjection(CLIPVisionConfig(**wide, projection_dim=7))),
         ("hf_siglip", SiglipVisionModel(SiglipVisionConfig(**wide))),
     ]:
         randomise(model)

@@ -91,7 +91,12 @@ function poolingOf({ name, prefix_tokens: prefix }: Tap, text: string): Pooling 
   const pooling = parsePooling(text);
   if (prefix === undefined) return pooling;
   if (pooling.operation.kind === "cls" && prefix === 0) {
-    throw expected("a tap with a class token", "the pooling cls", name, "Its tokens are those of the patches: use avg.");
+    throw expected(
+      "a tap with a class token",
+      "the pooling cls",
+      name,
+      "Its tokens are those of the patches: use avg.",
+    );
   }
   return text.trim() === "patch_avg" ? parsePooling(`patch_avg(${prefix})`) : pooling;
 }

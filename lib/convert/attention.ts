@@ -42,7 +42,12 @@ export function selfAttention(
   const inner = qkv.matrix.shape[0]! / 3;
   const joined = linear(graph, `${name}/qkv`, input, qkv);
   const part = (step: string, index: number) =>
-    splitHeads(graph, `${name}/${step}`, channels(graph, `${name}/${step}/of_qkv`, joined, index * inner, inner), heads);
+    splitHeads(
+      graph,
+      `${name}/${step}`,
+      channels(graph, `${name}/${step}/of_qkv`, joined, index * inner, inner),
+      heads,
+    );
   let [query, key] = [part("query", 0), part("key", 1)];
   if (queryNorm) query = layerNorm(graph, `${name}/query/norm`, query, queryNorm);
   if (keyNorm) key = layerNorm(graph, `${name}/key/norm`, key, keyNorm);

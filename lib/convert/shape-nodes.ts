@@ -5,12 +5,7 @@ import { constant } from "./weight.js";
 const anyBatch = -1;
 
 /** The numbers of each image in another shape. */
-export function reshape(
-  graph: GraphBuilder,
-  name: string,
-  input: GraphTensor,
-  shape: readonly number[],
-): GraphTensor {
+export function reshape(graph: GraphBuilder, name: string, input: GraphTensor, shape: readonly number[]): GraphTensor {
   const inputs = [input, constant([anyBatch, ...shape], "int32")];
   return graph.operation({ name, op: "Reshape", inputs, shape, attr: { Tshape: int32 } });
 }
@@ -73,7 +68,13 @@ export function joinChannels(graph: GraphBuilder, name: string, parts: readonly 
   const first = parts[0]!.shape;
   const shape = [...first.slice(0, -1), parts.reduce((sum, part) => sum + part.shape.at(-1)!, 0)];
   const inputs = [...parts, constant([first.length], "int32", [])];
-  return graph.operation({ name, op: "ConcatV2", inputs, shape, attr: { Tidx: int32, N: { i: String(parts.length) } } });
+  return graph.operation({
+    name,
+    op: "ConcatV2",
+    inputs,
+    shape,
+    attr: { Tidx: int32, N: { i: String(parts.length) } },
+  });
 }
 
 /** The mean over some axes (without the batch). */
@@ -86,7 +87,13 @@ export function mean(
 ): GraphTensor {
   const kept = input.shape.map((length, axis) => (axes.includes(axis) ? 1 : length));
   const shape = keep ? kept : input.shape.filter((_, axis) => !axes.includes(axis));
-  const inputs = [input, constant(axes.map((axis) => axis + 1), "int32")];
+  const inputs = [
+    input,
+    constant(
+      axes.map((axis) => axis + 1),
+      "int32",
+    ),
+  ];
   return graph.operation({ name, op: "Mean", inputs, shape, attr: { Tidx: int32, keep_dims: { b: keep } } });
 }
 
