@@ -1,13 +1,18 @@
 import type { Checkpoint } from "../lib/checkpoints/checkpoint.js";
 import { didYouMean, UserError } from "../lib/errors.js";
 import type { Architecture, ArchitectureFamily } from "../lib/convert/architecture.js";
+import { bigVisionVit } from "./big-vision-vit.js";
 import { cifarResnet } from "./cifar-resnet.js";
 import { clipResnet } from "./clip-resnet.js";
+import { clipVit } from "./clip-vit.js";
 import { efficientnetLite } from "./efficientnet-lite.js";
+import { hfClipVit, hfVit } from "./hf-vit.js";
 import { regnets } from "./regnet.js";
 import { resnet } from "./resnet.js";
+import { samVit } from "./sam-vit.js";
 import { simclrResnet } from "./simclr-resnet.js";
 import { vgg } from "./vgg.js";
+import { vit } from "./vit.js";
 
 /** Every architecture that can be converted. A new one is a file beside this, and an entry here. */
 export const families: ArchitectureFamily[] = [
@@ -18,6 +23,12 @@ export const families: ArchitectureFamily[] = [
   simclrResnet,
   ...regnets,
   vgg,
+  vit,
+  clipVit,
+  samVit,
+  bigVisionVit,
+  hfVit,
+  hfClipVit,
 ];
 
 export interface RecognisedArchitecture {

@@ -64,12 +64,13 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     arch,
     input: { node: graph.input.node, ...input, batch: "any" },
     transform: options.transform ?? transform,
-    taps: graph.taps.map(({ name, tensor: { node, shape }, pooling }) => ({
+    taps: graph.taps.map(({ name, tensor: { node, shape }, pooling, prefixTokens }) => ({
       name,
       node,
       kind: kindOf(shape),
       shape,
       pooling,
+      prefix_tokens: prefixTokens,
     })),
     source: { checkpoint: checkpointName, sha256: await sha256OfFile(file), licence },
     precision: "float32",
