@@ -31,7 +31,6 @@ describe("archives of arrays", () => {
     for (let i = 0; i < 2; i++) expect(await tensors.get("w")!.read()).toEqual(values);
   });
 
-  const big = 2 ** 27;
   const refused: [string, ArchiveFile[], RegExp][] = [
     [
       "a name twice",
@@ -46,7 +45,7 @@ describe("archives of arrays", () => {
     ["a name of another drive", [{ name: "C:w.npy", content: array }], /C:w\.npy climbs out/],
     [
       "a zip bomb",
-      [{ name: "w.npy", content: new Uint8Array(big), deflated: true }],
+      [{ name: "w.npy", content: array, deflated: true, announced: 2 ** 27 }],
       /would swell from \d+ to 134217728 bytes: a zip bomb/,
     ],
     ["a size that is a lie", [{ name: "w.npy", content: array, deflated: true, announced: 100 }], /w\.npy in/],
@@ -162,7 +161,7 @@ describe("pickles that cost much", () => {
       Buffer.from("."),
     ]);
     const file = await saved("doubling.pkl", bytes);
-    await expect(readCheckpoint({ file })).rejects.toThrow(/holds more than \d+ items/);
+    await expect(readCheckpoint({ file })).rejects.toThrow(/holds more than \d+ objects/);
   });
 
   test("a class named by a list of lists", async () => {
@@ -172,8 +171,8 @@ describe("pickles that cost much", () => {
     await expect(readCheckpoint({ file })).rejects.toThrow(/names no class/);
   });
 
-  test("millions of empty dictionaries", async () => {
-    const file = await saved("many.pkl", Buffer.concat([Buffer.from("\x80\x02", "latin1"), Buffer.alloc(5e6, "}")]));
+  test("millions of operations", async () => {
+    const file = await saved("many.pkl", Buffer.concat([Buffer.from("\x80\x02", "latin1"), Buffer.alloc(5e6, "N")]));
     await expect(readCheckpoint({ file })).rejects.toThrow(/more than \d+ operations/);
   });
 });
