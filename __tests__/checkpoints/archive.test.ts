@@ -3,6 +3,8 @@ import os from "node:os";
 import path from "node:path";
 
 import { readCheckpoint } from "../../lib/checkpoints/checkpoint.js";
+import { crc32, crc32InJavaScript } from "../../lib/checkpoints/crc32.js";
+import { readSafetensors, writeSafetensors } from "../../lib/checkpoints/safetensors.js";
 import { encodeNpy } from "../../lib/features/npy.js";
 import { zipArchive } from "./zip-archive.js";
 import type { ArchiveFile } from "./zip-archive.js";
@@ -175,4 +177,33 @@ describe("pickles that cost much", () => {
     const file = await saved("many.pkl", Buffer.concat([Buffer.from("\x80\x02", "latin1"), Buffer.alloc(5e6, "N")]));
     await expect(readCheckpoint({ file })).rejects.toThrow(/more than \d+ operations/);
   });
+});
+
+test("float32 arrays that were written as safetensors are read, by both readers", async () => {
+  const file = path.join(folder, "state.safetensors");
+  const arrays = { weight: { shape: [2, 3], data: values }, empty: { shape: [0], data: new Float32Array(0) } };
+  await writeSafetensors(file, { arrays, metadata: { epoch: "3" } });
+  expect(await readSafetensors(file)).toEqual({ arrays, metadata: { epoch: "3" } });
+  const checkpoint = await readCheckpoint({ file });
+  expect(await checkpoint.tensors.get("weight")!.read()).toEqual(values);
+  expect(checkpoint.values.get("__metadata__/epoch")).toBe("3");
+});
+
+test("complex numbers are listed and not read", async () => {
+  const header = Buffer.from('{"freqs":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}');
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  const file = await saved("rope.safetensors", Buffer.concat([length, header, Buffer.alloc(8)]));
+  const { tensors } = await readCheckpoint({ file });
+  expect(tensors.get("freqs")).toMatchObject({ dtype: "complex64", shape: [1] });
+  await expect(tensors.get("freqs")!.read()).rejects.toThrow(/Expected real numbers/);
+});
+
+test.each([
+  ["of Node", crc32],
+  ["of ours", crc32InJavaScript],
+])("the checksum %s is that of zip, in pieces too", (_, sum) => {
+  // The check value of CRC-32/ISO-HDLC in the catalogue of CRC algorithms.
+  expect(sum(Buffer.from("123456789"), 0)).toBe(0xcbf43926);
+  expect(sum(Buffer.from("456789"), sum(Buffer.from("123"), 0))).toBe(0xcbf43926);
 });
