@@ -25,7 +25,7 @@ test.each(["float32", "float16", "uint8"] as const)(
       dtype: "float32" as const,
       ...(stored.quantization && { quantization: stored.quantization }),
     };
-    const { w } = tf.io.decodeWeights(stored.bytes.slice().buffer, [spec as tf.io.WeightsManifestEntry]);
+    const { w } = tf.io.decodeWeights(stored.bytes.slice().buffer, [spec]);
     const read = await w!.data();
     const restored = restore(stored);
     for (const [i, value] of restored.entries()) expect(read[i]).toBeCloseTo(value, 6);

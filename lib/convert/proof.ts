@@ -106,7 +106,7 @@ function randomImages([height, width, channels]: [number, number, number]): tf.T
     });
     const sum = tf.addN(octaves);
     const { mean, variance } = tf.moments(sum);
-    return sum.sub(mean).div(variance.sqrt()) as tf.Tensor4D;
+    return sum.sub(mean).div<tf.Tensor4D>(variance.sqrt());
   });
 }
 

@@ -72,7 +72,7 @@ const products: Record<string, Product> = {
   MatMul: {
     fits: ([out, channels, ...more], weight) => more.length === 0 && [channels, out].join() === weight.join(),
     compute: (x, values, [out, channels]) =>
-      tf.matMul(x as unknown as tf.Tensor2D, tf.tensor2d(values, [out!, channels!]).transpose()),
+      tf.matMul(x, tf.tensor2d(values, [out!, channels!]).transpose()),
   },
 };
 
