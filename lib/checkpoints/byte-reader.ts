@@ -11,7 +11,7 @@ export class ByteReader {
 
   private constructor(
     readonly file: string,
-    private readonly size: number,
+    readonly size: number,
     private readonly load: (position: number, length: number) => Uint8Array,
     public position = 0,
   ) {}

@@ -3,11 +3,18 @@ import { damaged, openCheckpoint } from "./bytes.js";
 import type { CheckpointContent, CheckpointFormat } from "./format.js";
 import { Instance } from "./pickle-machine.js";
 import type { TensorEntry } from "./tensor.js";
-import { TorchConstant } from "./torch-pickle.js";
+import { npy, npz } from "./npz.js";
+import { plainPickle } from "./plain-pickle.js";
+import { safetensors } from "./safetensors-checkpoint.js";
+import { safetensorsIndex } from "./safetensors-index.js";
+import { TorchConstant, TorchModule } from "./torch-pickle.js";
 import { torchLegacy } from "./torch-legacy.js";
 import { torchZip } from "./torch-zip.js";
 
-/** What a checkpoint file holds. Names are the keys on the way to a value, joined by `/`: `state_dict/conv1.weight`. */
+/**
+ * What a checkpoint file holds. Names are the keys on the way to a value, joined by `/` (`state_dict/conv1.weight`); of
+ * the modules of a TorchScript archive by points, as in the state dictionary that it stands for.
+ */
 export interface Checkpoint {
   file: string;
   format: CheckpointFormat["name"];
@@ -20,7 +27,8 @@ export interface Checkpoint {
 export type PlainValue = PlainScalar | PlainScalar[];
 export type PlainScalar = string | number | bigint | boolean | null;
 
-const formats: CheckpointFormat[] = [torchZip, torchLegacy];
+/** The first that recognises a file reads it. */
+const formats: CheckpointFormat[] = [npz, torchZip, torchLegacy, plainPickle, safetensors, safetensorsIndex, npy];
 
 /** No checkpoint nests deeper, holds more, or has longer names; a hostile one may, by referring to itself. */
 const limits = { depth: 256, items: 10_000_000, names: 200_000, nameLength: 1024 };
@@ -29,7 +37,8 @@ const limits = { depth: 256, items: 10_000_000, names: 200_000, nameLength: 1024
  * Opens a checkpoint by what is in it, whatever its name ends in. Nothing in it is executed, and the tensors' values
  * stay in the file until they are read.
  *
- * Formats: PyTorch's zip (since 1.6) and legacy files.
+ * Formats: PyTorch's zip (since 1.6; TorchScript too) and legacy files, safetensors in one file or in several with an
+ * index, NumPy's npz and npy, and pickles of NumPy arrays.
  *
  * @throws UserError where the file is missing, is something else (and what), is damaged, or asks for code to be run.
  */
@@ -37,8 +46,8 @@ export async function readCheckpoint({ file }: { file: string }): Promise<Checkp
   const head = await headOf(file);
   const format = formats.find((one) => one.recognises(head));
   if (!format) {
-    throw new UserError(`Expected a PyTorch checkpoint for ${file} but it is ${looksLike(head)}`, {
-      hint: "Files that torch.save writes can be read, of any version, usually called .pth, .pt, .bin or .tar.",
+    throw new UserError(`Expected a checkpoint for ${file} but it is ${looksLike(head)}`, {
+      hint: "Files of torch.save, safetensors (one, or the index of several), npz and pickled NumPy arrays can be read.",
     });
   }
   const content = await format.read(file);
@@ -68,8 +77,7 @@ function looksLike(head: Uint8Array): string {
   if (text.slice(257, 262) === "ustar") return "a tar archive; unpack it first";
   if (begins("\x1f\x8b")) return "compressed with gzip; unpack it first";
   if (begins("\x89HDF")) return "an HDF5 file";
-  if (begins("\x93NUMPY")) return "a NumPy array";
-  if (text[8] === "{" && head[6] === 0 && head[7] === 0) return "a safetensors file";
+  if (begins("Rar!") || begins("7z\xbc\xaf") || begins("\xfd7zXZ")) return "compressed; unpack it first";
   if (/^[\t\n\r\x20-\x7e]+$/.test(text)) return "a text file";
   return "of no known format";
 }
@@ -82,7 +90,7 @@ function flatten(file: string, { root, entry }: CheckpointContent): Pick<Checkpo
   let items = 0;
 
   const walk = (value: unknown, name: string, depth: number): void => {
-    items += 1 + (Array.isArray(value) ? value.length : value instanceof Set ? value.size : 0);
+    items += 1 + (Array.isArray(value) ? value.length : value instanceof Set || value instanceof Map ? value.size : 0);
     if (items > limits.items) throw damaged(file, `it holds more than ${limits.items} items`);
     if (tensors.size + values.size > limits.names) throw damaged(file, `it holds more than ${limits.names} names`);
     if (depth > limits.depth) throw damaged(file, `it nests deeper than ${limits.depth} levels`);
@@ -98,7 +106,8 @@ function flatten(file: string, { root, entry }: CheckpointContent): Pick<Checkpo
     // What contains itself is not entered again.
     if (ancestors.has(value)) return;
     ancestors.add(value);
-    for (const [key, inner] of members(value)) walk(inner, name === "" ? key : `${name}/${key}`, depth + 1);
+    const joint = value instanceof TorchModule ? "." : "/";
+    for (const [key, inner] of members(value)) walk(inner, name === "" ? key : `${name}${joint}${key}`, depth + 1);
     ancestors.delete(value);
   };
   walk(root, "", 0);
@@ -113,7 +122,7 @@ function* members(value: unknown): Iterable<[string, unknown]> {
 
 function keyText(key: unknown): string {
   if (isScalar(key)) return String(key);
-  return Array.isArray(key) ? `(${key.filter(isScalar).join(", ")})` : "(object)";
+  return Array.isArray(key) ? `(${key.slice(0, 8).filter(isScalar).join(", ")})` : "(object)";
 }
 
 /** A scalar or a list of scalars; undefined for what has members of its own. */

@@ -8,7 +8,7 @@ import { damaged } from "./bytes.js";
  */
 export interface PickleDialect {
   /** By full name, e.g. `collections.OrderedDict`. */
-  classes: ReadonlyMap<string, PickleClass>;
+  classes: Pick<ReadonlyMap<string, PickleClass>, "get">;
   /** What an object stored outside of the pickle is, by its id (torch's storages). */
   persistent?: (id: unknown) => unknown;
 }
@@ -19,14 +19,29 @@ export interface PickleClass {
   call?: (args: readonly unknown[]) => unknown;
 }
 
+/** An object that takes its state after it was made: Python's __setstate__. */
+export abstract class StatefulObject {
+  /** @returns whether that is a state of such an object. */
+  abstract setState(state: unknown): boolean;
+}
+
 /** An object of a class that has attributes and nothing else, e.g. `argparse.Namespace`. */
-export class Instance {
+export class Instance extends StatefulObject {
   readonly attributes = new Map<unknown, unknown>();
-  constructor(readonly className: string) {}
+
+  constructor(readonly className: string) {
+    super();
+  }
+
+  setState(state: unknown): boolean {
+    if (!(state instanceof Map)) return false;
+    for (const [key, value] of state) this.attributes.set(key, value);
+    return true;
+  }
 }
 
 /** Bounds that no checkpoint comes near, so that a hostile file costs little. */
-export const pickleLimits = { operations: 10_000_000, textBytes: 1 << 24, blobBytes: 2 ** 31, integerBytes: 1 << 10 };
+export const pickleLimits = { operations: 4_000_000, textBytes: 2 ** 28, blobBytes: 2 ** 31, integerBytes: 1 << 10 };
 
 /** The stack machine of pickle: https://github.com/python/cpython/blob/main/Lib/pickletools.py describes the codes. */
 export class PickleMachine {
@@ -35,6 +50,8 @@ export class PickleMachine {
   private readonly marks: number[] = [];
   /** A map, not an array: a file may number its memo as it likes. */
   private readonly memo = new Map<number, unknown>();
+  /** How much calls and objects were given: one long text, given again and again, would fill the memory. */
+  private given = 0;
 
   constructor(
     private readonly reader: ByteReader,
@@ -89,7 +106,8 @@ export class PickleMachine {
   }
 
   class(module: unknown, name: unknown): PickleClass {
-    const full = `${String(module)}.${String(name)}`;
+    if (typeof module !== "string" || typeof name !== "string") throw this.damaged("its pickle names no class");
+    const full = `${module}.${name}`;
     return this.dialect.classes.get(full) ?? this.refuse(`it asks for the class ${full}`);
   }
 
@@ -97,19 +115,24 @@ export class PickleMachine {
     if (!this.isClass(callee)) throw this.damaged("its pickle calls what is no class");
     if (!callee.call) return this.refuse(`it calls ${callee.name}`);
     if (!Array.isArray(args)) throw this.damaged(`its pickle calls ${callee.name} with what are no arguments`);
+    for (const argument of args as unknown[]) this.give(argument);
     this.push(callee.call(args));
   }
 
-  /** Python's __setstate__. */
   build(): void {
     const state = this.pop();
     const target = this.top();
-    if (target instanceof Instance && state instanceof Map) {
-      for (const [key, value] of state) target.attributes.set(key, value);
-    } else if (!(target instanceof Map)) {
-      // A module's OrderedDict carries `_metadata`, which says nothing about weights and is left.
+    // A module's OrderedDict carries `_metadata`, which says nothing about weights and is left.
+    if (target instanceof Map) return;
+    this.give(state);
+    if (!(target instanceof StatefulObject && target.setState(state))) {
       throw this.damaged("its pickle gives attributes to what has none");
     }
+  }
+
+  private give(value: unknown): void {
+    this.given += lengthOf(value);
+    if (this.given > 4 * this.reader.size + (1 << 20)) throw this.damaged("its pickle copies the same over and over");
   }
 
   setItems(items: unknown[]): void {
@@ -150,6 +173,12 @@ export class PickleMachine {
   text(length: number): void {
     if (length > pickleLimits.textBytes) throw this.damaged(`its pickle announces a text of ${length} bytes`);
     this.push(utf8.decode(this.reader.bytes(length)));
+  }
+
+  /** Python 2 does not tell text from bytes: each byte is a character. */
+  byteText(length: number): void {
+    if (length > pickleLimits.textBytes) throw this.damaged(`its pickle announces a text of ${length} bytes`);
+    this.push(Buffer.from(this.reader.bytes(length)).toString("latin1"));
   }
 
   bytes(length: number): void {
@@ -200,6 +229,11 @@ export class PickleMachine {
 }
 
 const utf8 = new TextDecoder();
+
+function lengthOf(value: unknown): number {
+  if (typeof value === "string" || value instanceof Uint8Array || Array.isArray(value)) return value.length;
+  return value instanceof Map || value instanceof Set ? value.size : 1;
+}
 
 function number(value: bigint): number | bigint {
   return Number.isSafeInteger(Number(value)) ? Number(value) : value;

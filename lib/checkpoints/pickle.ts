@@ -52,8 +52,8 @@ const operations: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   // Texts and bytes
   [code("S"), (machine, reader) => machine.push(unquote(reader.line(pickleLimits.textBytes)))],
   [code("V"), (machine, reader) => machine.push(unescape(reader.line(pickleLimits.textBytes)))],
-  [code("T"), (machine, reader) => machine.text(reader.view(4).getUint32(0, true))],
-  [code("U"), (machine, reader) => machine.text(reader.byte())],
+  [code("T"), (machine, reader) => machine.byteText(reader.view(4).getUint32(0, true))],
+  [code("U"), (machine, reader) => machine.byteText(reader.byte())],
   [code("X"), (machine, reader) => machine.text(reader.view(4).getUint32(0, true))],
   [0x8c, (machine, reader) => machine.text(reader.byte())],
   [0x8d, (machine) => machine.text(machine.long())],

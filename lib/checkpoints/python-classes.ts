@@ -1,12 +1,21 @@
 import { Instance } from "./pickle-machine.js";
 import type { PickleClass } from "./pickle-machine.js";
 
-/** Classes of Python's own that hold data and nothing else. */
+/** Classes that hold data and nothing else: Python's own, and those in which programs keep their settings. */
 export const pythonClasses: PickleClass[] = [
   { name: "collections.OrderedDict", call: ([pairs]) => mapOf(pairs) },
   { name: "collections.defaultdict", call: () => new Map() },
   { name: "collections.Counter", call: ([counts]) => (counts instanceof Map ? counts : new Map()) },
-  { name: "argparse.Namespace", call: () => new Instance("argparse.Namespace") },
+  ...["argparse.Namespace", "types.SimpleNamespace"].map((name) => ({ name, call: () => new Instance(name) })),
+  // Settings beside the weights: dictionaries, some of which also have attributes.
+  ...["yacs.config.CfgNode", "easydict.EasyDict", "addict.addict.Dict"].map((name) => ({
+    name,
+    call: () => new Map(),
+  })),
+  ...["PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"].map((name) => ({
+    name: `pathlib.${name}`,
+    call: (parts: readonly unknown[]) => parts.filter((part) => typeof part === "string").join("/"),
+  })),
   ...["builtins", "__builtin__"].flatMap((module) => [
     { name: `${module}.set`, call: setOf },
     { name: `${module}.frozenset`, call: setOf },

@@ -1,4 +1,3 @@
-import { show, UserError } from "../errors.js";
 import { ByteReader } from "./byte-reader.js";
 import { damaged, fileRange, openCheckpoint } from "./bytes.js";
 import type { ByteRange } from "./bytes.js";
@@ -6,11 +5,12 @@ import type { CheckpointFormat } from "./format.js";
 import { readPickle } from "./pickle.js";
 import { byName, pythonClasses } from "./python-classes.js";
 import { elements } from "./tensor.js";
-import { tensorEntry, torchDialect, TorchTensor } from "./torch-pickle.js";
+import { torchDialect, torchEntries } from "./torch-pickle.js";
 import type { TorchStorage } from "./torch-pickle.js";
 
-/** The integer that torch.save put first until version 1.6. */
+/** The integer that torch.save put first until version 1.6, and how a pickle of protocol 2 or later writes it. */
 const magic = 0x1950a86a20f9469cfc6cn;
+const magicBytes = Buffer.from("8a0a6cfc9c46f9206aa85019", "hex");
 const protocol = 1001;
 
 /**
@@ -19,28 +19,20 @@ const protocol = 1001;
  */
 export const torchLegacy: CheckpointFormat = {
   name: "torch-legacy",
-  recognises: (head) => head[0] === 0x80 && head[1]! <= 5,
+  recognises: (head) => head[0] === 0x80 && Buffer.from(head.subarray(0, 24)).includes(magicBytes),
   read: async (file) => {
     const handle = await openCheckpoint(file);
     try {
       const { size } = await handle.stat();
       const reader = ByteReader.ofFile(file, handle.fd, size);
-      if (readPickle(reader, plain) !== magic) {
-        throw new UserError(`Expected a PyTorch checkpoint for ${file} but it is another pickle`, {
-          hint: "Save it from Python with torch.save(model.state_dict(), FILE).",
-        });
-      }
+      if (readPickle(reader, plain) !== magic) throw damaged(file, "it does not begin with PyTorch's number");
       const version = readPickle(reader, plain);
-      if (version !== protocol) throw damaged(file, `its protocol is ${show(version)}, not ${protocol}`);
+      if (version !== protocol) throw damaged(file, `its protocol is not ${protocol}`);
       readPickle(reader, plain);
       const storages = new Map<string, TorchStorage>();
       const root = readPickle(reader, torchDialect(file, storages));
       const bytes = locate(file, reader, readPickle(reader, plain), storages);
-      return {
-        root,
-        entry: (value) =>
-          value instanceof TorchTensor ? tensorEntry(value, bytes.get(value.storage.key)!) : undefined,
-      };
+      return { root, entry: torchEntries(file, bytes) };
     } finally {
       await handle.close();
     }
@@ -59,7 +51,7 @@ function locate(
   if (!Array.isArray(keys)) throw damaged(file, "the list of its storages is missing");
   const places = new Map<string, ByteRange>();
   for (const key of keys as unknown[]) {
-    const storage = storages.get(String(key));
+    const storage = typeof key === "string" ? storages.get(key) : undefined;
     if (!storage || places.has(storage.key)) throw damaged(file, "its list of storages does not fit its tensors");
     const length = reader.view(8).getBigInt64(0, true);
     if (length !== BigInt(storage.length)) {

@@ -1,8 +1,10 @@
 import { damaged } from "./bytes.js";
 import type { ByteRange } from "./bytes.js";
+import { NumpyArray, numpyClasses } from "./numpy-pickle.js";
+import { Instance } from "./pickle-machine.js";
 import type { PickleClass, PickleDialect } from "./pickle-machine.js";
 import { byName, pythonClasses } from "./python-classes.js";
-import { elements, extentOf, readStrided, sizeOf } from "./tensor.js";
+import { areCounts, elements, extentOf, isCount, readStrided, sizeOf } from "./tensor.js";
 import type { DType, StridedLayout, TensorEntry } from "./tensor.js";
 
 /** A run of equal elements that tensors are views of; its bytes lie outside of the pickle. */
@@ -21,6 +23,9 @@ export class TorchTensor {
   ) {}
 }
 
+/** A module of a TorchScript archive: its weights and its other modules are attributes; its code is not read. */
+export class TorchModule extends Instance {}
+
 /** What a mention of `torch.float32`, `torch.device("cpu")` and the like becomes. */
 export class TorchConstant {
   constructor(readonly text: string) {}
@@ -33,7 +38,7 @@ export class TorchConstant {
  */
 export function torchDialect(file: string, storages: Map<string, TorchStorage>): PickleDialect {
   return {
-    classes: byName([...pythonClasses, ...tensorClasses(file)]),
+    classes: withModules(byName([...pythonClasses, ...numpyClasses(file), ...tensorClasses(file), ...scriptClasses])),
     persistent: (id) => {
       const { storage, start } = storageOf(file, id);
       const known = storages.get(storage.key);
@@ -47,10 +52,22 @@ export function torchDialect(file: string, storages: Map<string, TorchStorage>):
   };
 }
 
-/** The tensor with its values, once it is known where the bytes of its storage are. */
-export function tensorEntry(tensor: TorchTensor, bytes: ByteRange): TensorEntry {
-  const { shape, dtype } = tensor.layout;
-  return { shape: [...shape], dtype, read: () => readStrided(bytes, tensor.layout) };
+/**
+ * Tensors and arrays of a pickle with their values.
+ *
+ * @param bytes where those of each storage are, by its key.
+ */
+export function torchEntries(file: string, bytes: ReadonlyMap<string, ByteRange>) {
+  return (value: unknown): TensorEntry | undefined => {
+    if (value instanceof NumpyArray) return value.entry(file);
+    if (!(value instanceof TorchTensor)) return undefined;
+    const { storage, layout } = value;
+    return {
+      shape: [...layout.shape],
+      dtype: layout.dtype,
+      read: () => readStrided(bytes.get(storage.key)!, layout),
+    };
+  };
 }
 
 /** A storage, or from an element on: files of 2016 hold views of storages. */
@@ -79,6 +96,11 @@ const storageTypes = [
   new StorageType("torch.CharStorage", "int8"),
   new StorageType("torch.ByteStorage", "uint8"),
   new StorageType("torch.BoolStorage", "bool"),
+  new StorageType("torch.ComplexFloatStorage", "complex64"),
+  new StorageType("torch.ComplexDoubleStorage", "complex128"),
+  // Bytes of which the tensor tells the kind: its kind is newer than the list above.
+  new StorageType("torch.UntypedStorage", "uint8"),
+  new StorageType("torch.storage.UntypedStorage", "uint8"),
 ];
 
 /** A tensor that repeats its elements (`expand`) may not grow beyond this many: 10¹² of them fit into 4 bytes of file. */
@@ -86,16 +108,31 @@ const mostRepeated = 2 ** 26;
 
 function tensorClasses(file: string): PickleClass[] {
   const rebuild = ([view, offset, shape, strides]: readonly unknown[]) =>
-    checkedTensor(file, view, offset, shape, strides);
+    checkedTensor(file, view, { offset, shape, strides });
+  const rebuildOf = ([view, offset, shape, strides, , , dtype]: readonly unknown[]) =>
+    checkedTensor(file, view, { offset, shape, strides, dtype: dtypeOf(file, dtype) });
   const first = ([tensor]: readonly unknown[]) => {
     if (!(tensor instanceof TorchTensor)) throw damaged(file, "a parameter in it has no tensor");
     return tensor;
   };
-  const classes: PickleClass[] = [
+  const rebuilders: PickleClass[] = [
     { name: "torch._utils._rebuild_tensor", call: rebuild },
     { name: "torch._utils._rebuild_tensor_v2", call: rebuild },
+    { name: "torch._utils._rebuild_tensor_v3", call: rebuildOf },
     { name: "torch._utils._rebuild_parameter", call: first },
     { name: "torch._utils._rebuild_parameter_with_state", call: first },
+  ];
+  const classes: PickleClass[] = [
+    ...rebuilders,
+    {
+      // A tensor that carries attributes of Python: how it is rebuilt without them, its class, the arguments.
+      name: "torch._tensor._rebuild_from_type_v2",
+      call: ([how, , args]) => {
+        const rebuilder = rebuilders.find((one) => one === how);
+        if (!rebuilder || !Array.isArray(args)) throw damaged(file, "a tensor in it is rebuilt in an unknown way");
+        return rebuilder.call!(args as unknown[]);
+      },
+    },
     {
       name: "torch.Size",
       call: ([sizes]) => (Array.isArray(sizes) ? [...(sizes as unknown[])] : []),
@@ -107,7 +144,7 @@ function tensorClasses(file: string): PickleClass[] {
     { name: "torch.Tensor" },
     { name: "torch.nn.parameter.Parameter" },
   ];
-  const dtypes = ["half", "float", "double", "short", "int", "long", ...Object.keys(elements)];
+  const dtypes = [...Object.keys(longNames), ...Object.keys(elements)];
   return [...classes, ...storageTypes, ...dtypes.map((name) => ({ name: `torch.${name}` }))];
 }
 
@@ -122,30 +159,68 @@ function storageOf(file: string, id: unknown): { storage: TorchStorage; start: n
   return { storage: { key, dtype: type.dtype, length }, start };
 }
 
-function checkedTensor(file: string, view: unknown, offset: unknown, shape: unknown, strides: unknown): TorchTensor {
+const longNames: Record<string, DType> = {
+  half: "float16",
+  float: "float32",
+  double: "float64",
+  short: "int16",
+  int: "int32",
+  long: "int64",
+};
+
+/** Of a mention such as `torch.uint16`. */
+function dtypeOf(file: string, mention: unknown): DType {
+  const name = String((mention as PickleClass | null | undefined)?.name).slice("torch.".length);
+  const dtype = Object.hasOwn(elements, name) ? (name as DType) : longNames[name];
+  if (dtype === undefined) throw damaged(file, "a tensor in it has no dtype");
+  return dtype;
+}
+
+/** What TorchScript writes around lists of one kind and values that it knows the type of. */
+const scriptClasses: PickleClass[] = [
+  ...["intlist", "doublelist", "boollist", "tensorlist"].map((kind) => ({
+    name: `torch.jit._pickle.build_${kind}`,
+    call: ([list]: readonly unknown[]) => (Array.isArray(list) ? (list as unknown[]) : []),
+  })),
+  { name: "torch.jit._pickle.restore_type_tag", call: ([value]) => value },
+];
+
+/** TorchScript names each class of its modules `__torch__.…`; all of them only hold attributes. */
+function withModules(classes: ReadonlyMap<string, PickleClass>): PickleDialect["classes"] {
+  const modules = new Map<string, PickleClass>();
+  return {
+    get: (name) => {
+      const known = classes.get(name) ?? modules.get(name);
+      if (known || !name.startsWith("__torch__.")) return known;
+      const made = { name, call: () => new TorchModule(name) };
+      modules.set(name, made);
+      return made;
+    },
+  };
+}
+
+interface TensorParts {
+  offset: unknown;
+  shape: unknown;
+  strides: unknown;
+  /** That of the storage where undefined. */
+  dtype?: DType;
+}
+
+function checkedTensor(file: string, view: unknown, { offset, shape, strides, dtype }: TensorParts): TorchTensor {
   if (!(view instanceof StorageView)) throw damaged(file, "a tensor in it has no storage");
   if (!isCount(offset) || !areCounts(shape) || !areCounts(strides) || shape.length !== strides.length) {
     throw damaged(file, "a tensor in it has an impossible shape, offset or stride");
   }
   const { storage, start } = view;
-  const layout: StridedLayout = { dtype: storage.dtype, shape, strides, offset: start + offset };
+  const layout: StridedLayout = { dtype: dtype ?? storage.dtype, shape, strides, offset: start + offset };
+  const held = Math.floor((storage.length * elements[storage.dtype].bytes) / elements[layout.dtype].bytes);
   const end = layout.offset + extentOf(layout);
-  if (!Number.isSafeInteger(end) || end > storage.length) {
-    throw damaged(
-      file,
-      `a tensor of shape [${shape.join(", ")}] in it reaches element ${end} of a storage of ${storage.length}`,
-    );
+  if (!Number.isSafeInteger(end) || end > held) {
+    throw damaged(file, `a tensor of shape [${shape.join(", ")}] in it reaches element ${end} of a storage of ${held}`);
   }
-  if (sizeOf(shape) > Math.max(storage.length, mostRepeated)) {
+  if (sizeOf(shape) > Math.max(held, mostRepeated)) {
     throw damaged(file, `a tensor of shape [${shape.join(", ")}] in it repeats the few elements that are there`);
   }
   return new TorchTensor(storage, layout);
-}
-
-function isCount(value: unknown): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
-}
-
-function areCounts(value: unknown): value is number[] {
-  return Array.isArray(value) && value.length <= 64 && (value as unknown[]).every(isCount);
 }

@@ -5,20 +5,30 @@ import type { ByteRange } from "./bytes.js";
 import type { CheckpointFormat } from "./format.js";
 import { readPickle } from "./pickle.js";
 import { elements } from "./tensor.js";
-import { tensorEntry, torchDialect, TorchTensor } from "./torch-pickle.js";
+import { torchDialect, torchEntries } from "./torch-pickle.js";
 import type { TorchStorage } from "./torch-pickle.js";
 import { zipEntries } from "./zip.js";
 
 /** A pickle holds names and shapes, not weights; one that is larger is no checkpoint of a backbone. */
 const mostPickleBytes = 2 ** 28;
 
-/** PyTorch's format since 1.6: a zip archive with `NAME/data.pkl` and one entry `NAME/data/KEY` a storage. */
+/**
+ * PyTorch's format since 1.6: a zip archive with `NAME/data.pkl` and one entry `NAME/data/KEY` a storage. TorchScript
+ * archives hold code besides, which is left.
+ */
 export const torchZip: CheckpointFormat = {
   name: "torch-zip",
   recognises: (head) => head[0] === 0x50 && head[1] === 0x4b,
   read: async (file) => {
     const entries = await zipEntries(file);
     const folder = archiveFolder(file, entries);
+    // Code of TorchScript, which is not read, is compressed.
+    const compressed = [...entries].find(([name, entry]) => entry.compressed && name.startsWith(`${folder}data`));
+    if (compressed) {
+      throw new UserError(`Expected stored entries in ${file} but ${compressed[0]} is compressed`, {
+        hint: "PyTorch never compresses weights; open it in Python and save it again with torch.save.",
+      });
+    }
     const byteOrder = await text(entries.get(`${folder}byteorder`));
     if (byteOrder !== undefined && byteOrder !== "little") {
       throw new UserError(`Expected little-endian tensors in ${file} but received ${show(byteOrder)}`);
@@ -34,10 +44,7 @@ export const torchZip: CheckpointFormat = {
         storageBytes(file, storage, entries.get(`${folder}data/${storage.key}`)),
       ]),
     );
-    return {
-      root,
-      entry: (value) => (value instanceof TorchTensor ? tensorEntry(value, bytes.get(value.storage.key)!) : undefined),
-    };
+    return { root, entry: torchEntries(file, bytes) };
   },
 };
 
@@ -50,11 +57,6 @@ function archiveFolder(file: string, entries: ReadonlyMap<string, ByteRange>): s
       `Expected a PyTorch checkpoint for ${file} but it is a zip archive with ${pickles.length || "no"} data.pkl in it`,
       { hint: `It holds ${names.slice(0, 5).join(", ") || "nothing"}${names.length > 5 ? ", …" : ""}.` },
     );
-  }
-  if (names.some((name) => name.startsWith(`${folder}code/`))) {
-    throw new UserError(`Expected weights only for ${file} but it is a TorchScript archive, which holds code`, {
-      hint: "Save the weights alone from Python: torch.save(torch.jit.load(FILE).state_dict(), OTHER).",
-    });
   }
   return folder;
 }

@@ -2,31 +2,53 @@ import { UserError } from "../errors.js";
 import { ByteReader } from "./byte-reader.js";
 import { damaged, fileRange, fileSize } from "./bytes.js";
 import type { ByteRange } from "./bytes.js";
+import { zipEntry } from "./zip-entry.js";
+import type { ZipEntry, ZipRecord } from "./zip-entry.js";
 
 /**
- * The entries of a zip archive (zip64 too), each as the run of bytes that it is; nothing is unpacked, and names are
- * only keys.
+ * The entries of a zip archive (zip64 too), each as the run of bytes that it is; nothing is unpacked to the disk, and
+ * names are only keys.
  *
- * Entries are stored uncompressed, as torch does it: a small file that would swell is refused. What is read was checked
- * against the archive's CRC-32. The format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
+ * Entries are stored or deflated; what would swell as only a zip bomb does is refused. What is read was checked against
+ * the archive's CRC-32. The format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
  *
- * @throws UserError where the archive is not whole, names an entry twice or compresses one.
+ * @throws UserError where the archive is not whole, names an entry twice or one outside of its folder, lays two entries
+ * over each other, or encrypts one.
  */
-export async function zipEntries(file: string): Promise<Map<string, ByteRange>> {
+export async function zipEntries(file: string): Promise<Map<string, ZipEntry>> {
   const size = await fileSize(file);
   const archive = fileRange(file, 0, size);
   const directory = await findDirectory(file, archive);
   const reader = ByteReader.ofBytes(file, await archive.read(directory.start, directory.size));
-  const entries = new Map<string, ByteRange>();
+  const entries = new Map<string, ZipEntry>();
+  const places: Place[] = [];
   for (let i = 0; i < directory.entries; i++) {
     const entry = directoryEntry(file, reader);
     if (entries.has(entry.name)) throw damaged(file, `its archive names ${entry.name} twice`);
     const start = await dataStart(file, archive, entry);
-    if (start + entry.size > size) throw damaged(file, `its archive's entry ${entry.name} leaves the file`);
-    entries.set(entry.name, checkedRange(file, entry, start));
+    places.push({ name: entry.name, start: entry.headerStart, end: start + entry.stored });
+    entries.set(entry.name, zipEntry(file, entry, start));
   }
   if (reader.remaining > 0) throw damaged(file, "its archive's directory holds more than it announces");
+  checkPlaces(file, places, directory.start);
   return entries;
+}
+
+interface Place {
+  name: string;
+  start: number;
+  end: number;
+}
+
+function checkPlaces(file: string, places: Place[], end: number): void {
+  const inOrder = [...places].sort((a, b) => a.start - b.start);
+  for (const [i, place] of inOrder.entries()) {
+    const next = inOrder[i + 1];
+    if (place.end > end) throw damaged(file, `its archive's entry ${place.name} leaves the file`);
+    if (next && place.end > next.start) {
+      throw damaged(file, `its archive's entries ${place.name} and ${next.name} overlap`);
+    }
+  }
 }
 
 const signatures = { local: 0x04034b50, entry: 0x02014b50, end: 0x06054b50, end64: 0x06064b50, locator64: 0x07064b50 };
@@ -34,6 +56,7 @@ const lengths = { local: 30, end: 22, end64: 56, locator64: 20 };
 /** A field of 4 bytes that says: see the zip64 field. */
 const elsewhere = 0xffffffff;
 const mostDirectoryBytes = 2 ** 28;
+const mostEntries = 100_000;
 
 interface Directory {
   start: number;
@@ -57,7 +80,7 @@ async function findDirectory(file: string, archive: ByteRange): Promise<Director
   };
   const end = archive.size - tailLength + at;
   const found = (await directory64(file, archive, end)) ?? directory;
-  if (found.start + found.size > end || found.size > mostDirectoryBytes) {
+  if (found.start + found.size > end || found.size > mostDirectoryBytes || found.entries > mostEntries) {
     throw damaged(file, "its zip archive's directory is not where it is said to be");
   }
   return found;
@@ -79,14 +102,11 @@ async function directory64(file: string, archive: ByteRange, end: number): Promi
   };
 }
 
-interface Entry {
-  name: string;
-  size: number;
-  crc: number;
-  headerStart: number;
-}
+/** Deflate packs 1032 bytes into one; numbers of a network hardly shrink, but for the few that are all zero. */
+const mostSwelling = 200;
+const harmlessBytes = 1 << 26;
 
-function directoryEntry(file: string, reader: ByteReader): Entry {
+function directoryEntry(file: string, reader: ByteReader): ZipRecord {
   const fixed = reader.view(46);
   if (fixed.getUint32(0, true) !== signatures.entry) throw damaged(file, "its zip archive's directory is broken");
   const [flags, method] = [fixed.getUint16(8, true), fixed.getUint16(10, true)];
@@ -97,12 +117,18 @@ function directoryEntry(file: string, reader: ByteReader): Entry {
   const extra = reader.view(tails[1]);
   reader.skip(tails[2]);
   const [size, stored, headerStart] = fromExtra64(file, sizes, extra) as [number, number, number];
-  if (method !== 0 || (flags & 1) !== 0 || stored !== size) {
-    throw new UserError(`Expected stored entries in ${file} but ${name} is compressed or encrypted`, {
-      hint: "PyTorch never compresses a checkpoint; open it in Python and save it again with torch.save.",
-    });
+  if ((method !== 0 && method !== 8) || (flags & 1) !== 0) {
+    throw new UserError(`Expected stored or deflated entries in ${file} but ${name} is packed otherwise or encrypted`);
   }
-  return { name, size, crc, headerStart };
+  const deflated = method === 8;
+  if (!deflated && stored !== size) throw damaged(file, `its archive tells two sizes of ${name}`);
+  if (size > harmlessBytes && size > mostSwelling * stored) {
+    throw damaged(file, `${name} in its archive would swell from ${stored} to ${size} bytes: a zip bomb`);
+  }
+  if (/^[\\/]|^[A-Za-z]:|(^|[\\/])\.\.([\\/]|$)/.test(name)) {
+    throw damaged(file, `its archive's entry ${name} climbs out of its folder`);
+  }
+  return { name, size, stored, deflated, crc, headerStart };
 }
 
 /** Sizes and offsets that do not fit into 4 bytes stand, in this order, in the extra field 1. */
@@ -122,43 +148,13 @@ function fromExtra64(file: string, values: readonly number[], extra: DataView): 
 }
 
 /** An entry's bytes follow its own header, whose length the directory does not tell. */
-async function dataStart(file: string, archive: ByteRange, { name, headerStart }: Entry): Promise<number> {
+async function dataStart(file: string, archive: ByteRange, { name, headerStart }: ZipRecord): Promise<number> {
   const header = headerStart + lengths.local <= archive.size && viewOf(await archive.read(headerStart, lengths.local));
   if (!header || header.getUint32(0, true) !== signatures.local) {
     throw damaged(file, `its archive's entry ${name} is not where it is said to be`);
   }
   return headerStart + lengths.local + header.getUint16(26, true) + header.getUint16(28, true);
 }
-
-/** An entry whose checksum is compared before the first of its bytes is given. */
-function checkedRange(file: string, { name, size, crc }: Entry, start: number): ByteRange {
-  const bytes = fileRange(file, start, size);
-  const compare = (sum: number) => {
-    if (sum !== crc) throw damaged(file, `the checksum of ${name} in it is wrong`);
-  };
-  const check = async () => {
-    let sum = 0;
-    for (let at = 0; at < size; at += pieceBytes) {
-      sum = crc32(await bytes.read(at, Math.min(pieceBytes, size - at)), sum);
-    }
-    compare(sum);
-  };
-  let checked: Promise<void> | undefined;
-  return {
-    size,
-    read: async (from, length) => {
-      if (from === 0 && length === size) {
-        const whole = await bytes.read(0, size);
-        if (!checked) compare(crc32(whole, 0));
-        return whole;
-      }
-      await (checked ??= check());
-      return bytes.read(from, length);
-    },
-  };
-}
-
-const pieceBytes = 1 << 20;
 
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -170,16 +166,3 @@ function integer64(file: string, view: DataView, at: number): number {
   if (value > 2n ** 50n) throw damaged(file, "its zip archive tells impossible sizes");
   return Number(value);
 }
-
-/** CRC-32 of zip (reflected polynomial 0xEDB88320), continued from the sum of what came before. */
-function crc32(bytes: Uint8Array, before: number): number {
-  let sum = ~before;
-  for (let i = 0; i < bytes.length; i++) sum = (sum >>> 8) ^ crcTable[(sum ^ bytes[i]!) & 0xff]!;
-  return ~sum >>> 0;
-}
-
-const crcTable = Int32Array.from({ length: 256 }, (_, byte) => {
-  let sum = byte;
-  for (let bit = 0; bit < 8; bit++) sum = sum & 1 ? (sum >>> 1) ^ 0xedb88320 : sum >>> 1;
-  return sum;
-});
