@@ -1,11 +1,16 @@
 import type { Checkpoint } from "../lib/checkpoints/checkpoint.js";
 import { didYouMean, UserError } from "../lib/errors.js";
 import type { Architecture, ArchitectureFamily } from "../lib/convert/architecture.js";
+import { bigVisionVit } from "./big-vision-vit.js";
+import { clipVit } from "./clip-vit.js";
 import { publishedChoice } from "../lib/convert/wrappers.js";
 import { efficientnetLite } from "./efficientnet-lite.js";
+import { hfClipVit, hfVit } from "./hf-vit.js";
+import { samVit } from "./sam-vit.js";
+import { vit } from "./vit.js";
 
 /** Every architecture that can be converted. A new one is a file beside this, and an entry here. */
-export const families: ArchitectureFamily[] = [efficientnetLite];
+export const families: ArchitectureFamily[] = [efficientnetLite, vit, clipVit, samVit, bigVisionVit, hfVit, hfClipVit];
 
 export interface RecognisedArchitecture {
   architecture: Architecture;

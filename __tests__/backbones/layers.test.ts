@@ -21,6 +21,22 @@ const namesOf = (text: Parameters<typeof parseLayers>[0]["text"]) =>
   parseLayers({ text, taps }).map(({ name }) => name);
 
 describe("layers asked for", () => {
+  test("patch_avg leaves out what stands before the patches' tokens, cls is for taps with a class token", () => {
+    const tokens = (prefix: number): Tap => ({
+      ...tap("block3", [21, 48], "avg"),
+      kind: "tokens",
+      prefix_tokens: prefix,
+    });
+    const textOf = (text: string, prefix: number) => parseLayers({ text, taps: [tokens(prefix)] })[0]!.pooling.text;
+    expect([textOf("block3:patch_avg", 5), textOf("block3:patch_avg(1)", 5), textOf("block3:patch_avg", 1)]).toEqual([
+      "patch_avg(5)",
+      "patch_avg",
+      "patch_avg",
+    ]);
+    expect(textOf("block3:cls", 5)).toBe("cls");
+    expect(() => textOf("block3:cls", 0)).toThrow("Expected a tap with a class token for the pooling cls");
+  });
+
   test.each([
     ["res4,res5,res5avg", ["res4", "res5", "res5avg"]],
     ["res5, conv1", ["res5", "conv1"]],

@@ -45,7 +45,7 @@ function flopsOf(node: GraphNode, shapeOf: (name: string) => readonly number[] |
       return 2 * product(output) * product(right.slice(0, 2));
     case "MatMul":
     case "_FusedMatMul":
-      return left ? 2 * product(output) * left[flag(node, "transpose_a", "transposeA") ? 0 : 1]! : 0;
+      return left ? 2 * product(output) * left.at(flag(node, "transpose_a", "transposeA") ? -2 : -1)! : 0;
     case "BatchMatMul":
     case "BatchMatMulV2":
       return left ? 2 * product(output) * left.at(flag(node, "adj_x", "adjX") ? -2 : -1)! : 0;

@@ -83,7 +83,22 @@ function fromText(text: string, taps: readonly Tap[]): LayerRequest[] {
   if (whole) return [requestLayer(whole)];
   const [, pattern = text, pooling] = /^(.*?):(.*)$/s.exec(text) ?? [];
   const chosen = matching(pattern.trim(), taps);
-  return chosen.map((tap) => requestLayer(tap, pooling === undefined ? undefined : parsePooling(pooling)));
+  return chosen.map((tap) => requestLayer(tap, pooling === undefined ? undefined : poolingOf(tap, pooling)));
+}
+
+/** The pooling of a tap that knows how many of its tokens are none of the patches'. */
+function poolingOf({ name, prefix_tokens: prefix }: Tap, text: string): Pooling {
+  const pooling = parsePooling(text);
+  if (prefix === undefined) return pooling;
+  if (pooling.operation.kind === "cls" && prefix === 0) {
+    throw expected(
+      "a tap with a class token",
+      "the pooling cls",
+      name,
+      "Its tokens are those of the patches: use avg.",
+    );
+  }
+  return text.trim() === "patch_avg" ? parsePooling(`patch_avg(${prefix})`) : pooling;
 }
 
 function fromVissl(entry: unknown, taps: readonly Tap[]): LayerRequest[] {

@@ -15,6 +15,8 @@ const tapSchema = z.strictObject({
   shape: z.array(z.number().int().positive()).min(1).max(3),
   /** How it is pooled where the user does not say: see `pooling.ts`. */
   pooling: z.string(),
+  /** Of tokens: how many stand before those of the patches (class token, registers); not told where undefined. */
+  prefix_tokens: z.number().int().nonnegative().optional(),
 });
 
 /** A number for each tap, by its name. */

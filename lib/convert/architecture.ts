@@ -2,8 +2,8 @@ import type { TensorEntry } from "../checkpoints/tensor.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
 import type { GraphBuilder } from "./graph-builder.js";
 
-/** Names and shapes of a checkpoint's tensors, without the wrapper's prefix: all that an architecture is known by. */
-export type TensorShapes = ReadonlyMap<string, Pick<TensorEntry, "shape">>;
+/** Names, shapes and types of a checkpoint's tensors, without the wrapper's prefix: all that an architecture is known by. */
+export type TensorShapes = ReadonlyMap<string, Pick<TensorEntry, "shape" | "dtype">>;
 
 /** A network that can be written as a graph. */
 export interface Architecture {

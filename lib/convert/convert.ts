@@ -9,7 +9,7 @@ import { manifestSchema } from "../backbones/manifest.js";
 import type { BackboneManifest } from "../backbones/manifest.js";
 import { readCheckpoint } from "../checkpoints/checkpoint.js";
 import { expected, UserError } from "../errors.js";
-import { exists, sha256OfFile } from "../files.js";
+import { exists, readJson, sha256OfFile } from "../files.js";
 import type { ArchitectureFamily } from "./architecture.js";
 import { CheckpointWeights } from "./checkpoint-weights.js";
 import { GraphBuilder } from "./graph-builder.js";
@@ -93,12 +93,13 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     arch,
     input: { node: graph.input.node, height, width, batch: "any" },
     transform: options.transform ?? scaledTransform(architecture.transform, input.height, height),
-    taps: graph.taps.map(({ name, tensor: { node, shape }, pooling }) => ({
+    taps: graph.taps.map(({ name, tensor: { node, shape }, pooling, prefixTokens }) => ({
       name,
       node,
       kind: kindOf(shape),
       shape,
       pooling,
+      prefix_tokens: prefixTokens,
     })),
     source: { checkpoint: checkpointName, sha256: await sha256OfFile(file), licence },
     precision,
@@ -112,7 +113,12 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
 
 /** What TensorFlow.js can run needs no conversion. */
 async function refuseGraphModel(file: string): Promise<void> {
-  if (!file.endsWith(".json") && !(await exists(path.join(file, "model.json")))) return;
+  if (!(await exists(path.join(file, "model.json")))) {
+    if (!file.endsWith(".json")) return;
+    const json = await readJson(file, "a model");
+    // An index of safetensors files is JSON too.
+    if (json === null || typeof json !== "object" || !("modelTopology" in json)) return;
+  }
   const { modelFile } = await openGraphFiles(file);
   throw new UserError(`Expected a checkpoint for ${file} but ${modelFile} is a TensorFlow.js GraphModel already`, {
     hint: `Make it a backbone as it is: npx frozen-eval inspect ${file} --write`,

@@ -28,6 +28,8 @@ export interface GraphTap {
   name: string;
   tensor: GraphTensor;
   pooling: string;
+  /** Of tokens: how many stand before those of the patches. */
+  prefixTokens?: number;
 }
 
 /** A node as TensorFlow's GraphDef writes it in JSON. */
@@ -70,8 +72,13 @@ export class GraphBuilder {
   }
 
   /** Makes a tensor of the graph a tap; without a pooling, a map is averaged and a vector taken as it is. */
-  tap(name: string, tensor: GraphTensor, pooling = tensor.shape.length === 1 ? "identity" : "avg"): void {
-    this.taps.push({ name, tensor, pooling });
+  tap(
+    name: string,
+    tensor: GraphTensor,
+    pooling = tensor.shape.length === 1 ? "identity" : "avg",
+    prefixTokens?: number,
+  ): void {
+    this.taps.push({ name, tensor, pooling, prefixTokens });
   }
 
   /** @param kernel [rows, columns, channels in, channels out]. */
