@@ -1,6 +1,7 @@
 import type { Checkpoint } from "../lib/checkpoints/checkpoint.js";
 import { didYouMean, UserError } from "../lib/errors.js";
 import type { Architecture, ArchitectureFamily } from "../lib/convert/architecture.js";
+<<<<<<< HEAD
 import { bigVisionVit } from "./big-vision-vit.js";
 import { clipVit } from "./clip-vit.js";
 import { publishedChoice } from "../lib/convert/wrappers.js";
@@ -11,6 +12,26 @@ import { vit } from "./vit.js";
 
 /** Every architecture that can be converted. A new one is a file beside this, and an entry here. */
 export const families: ArchitectureFamily[] = [efficientnetLite, vit, clipVit, samVit, bigVisionVit, hfVit, hfClipVit];
+=======
+import { cifarResnet } from "./cifar-resnet.js";
+import { clipResnet } from "./clip-resnet.js";
+import { efficientnetLite } from "./efficientnet-lite.js";
+import { regnets } from "./regnet.js";
+import { resnet } from "./resnet.js";
+import { simclrResnet } from "./simclr-resnet.js";
+import { vgg } from "./vgg.js";
+
+/** Every architecture that can be converted. A new one is a file beside this, and an entry here. */
+export const families: ArchitectureFamily[] = [
+  efficientnetLite,
+  resnet,
+  cifarResnet,
+  clipResnet,
+  simclrResnet,
+  ...regnets,
+  vgg,
+];
+>>>>>>> wt-resnets
 
 export interface RecognisedArchitecture {
   architecture: Architecture;
