@@ -1,37 +1,46 @@
 import type { Checkpoint } from "../lib/checkpoints/checkpoint.js";
 import { didYouMean, UserError } from "../lib/errors.js";
 import type { Architecture, ArchitectureFamily } from "../lib/convert/architecture.js";
-<<<<<<< HEAD
-import { bigVisionVit } from "./big-vision-vit.js";
-import { clipVit } from "./clip-vit.js";
 import { publishedChoice } from "../lib/convert/wrappers.js";
+import { bigVisionVit } from "./big-vision-vit.js";
+import { cifarResnet } from "./cifar-resnet.js";
+import { clipResnet } from "./clip-resnet.js";
+import { clipVit } from "./clip-vit.js";
+import { convnext } from "./convnext.js";
+import { efficientnet } from "./efficientnet.js";
 import { efficientnetLite } from "./efficientnet-lite.js";
 import { hfClipVit, hfVit } from "./hf-vit.js";
+import { mobilenetV2 } from "./mobilenet-v2.js";
+import { mobilenetV3 } from "./mobilenet-v3.js";
+import { regnets } from "./regnet.js";
+import { resnet } from "./resnet.js";
 import { samVit } from "./sam-vit.js";
+import { simclrResnet } from "./simclr-resnet.js";
+import { swin } from "./swin.js";
+import { vgg } from "./vgg.js";
 import { vit } from "./vit.js";
 
 /** Every architecture that can be converted. A new one is a file beside this, and an entry here. */
-export const families: ArchitectureFamily[] = [efficientnetLite, vit, clipVit, samVit, bigVisionVit, hfVit, hfClipVit];
-=======
-import { cifarResnet } from "./cifar-resnet.js";
-import { clipResnet } from "./clip-resnet.js";
-import { efficientnetLite } from "./efficientnet-lite.js";
-import { regnets } from "./regnet.js";
-import { resnet } from "./resnet.js";
-import { simclrResnet } from "./simclr-resnet.js";
-import { vgg } from "./vgg.js";
-
-/** Every architecture that can be converted. A new one is a file beside this, and an entry here. */
 export const families: ArchitectureFamily[] = [
-  efficientnetLite,
   resnet,
   cifarResnet,
   clipResnet,
   simclrResnet,
   ...regnets,
   vgg,
+  convnext,
+  swin,
+  mobilenetV2,
+  mobilenetV3,
+  efficientnet,
+  efficientnetLite,
+  vit,
+  clipVit,
+  samVit,
+  bigVisionVit,
+  hfVit,
+  hfClipVit,
 ];
->>>>>>> wt-resnets
 
 export interface RecognisedArchitecture {
   architecture: Architecture;
@@ -121,12 +130,17 @@ function wholePrefix(prefix: string, { file, tensors }: RecogniseOptions["checkp
   });
 }
 
-/** What stands before the marker, wherever it is found. */
-function prefixesOf(marker: string, tensors: Checkpoint["tensors"]): string[] {
-  return [...tensors.keys()]
-    .filter((name) => name.endsWith(marker))
-    .map((name) => name.slice(0, -marker.length))
-    .filter((prefix) => prefix === "" || /[./]$/.test(prefix));
+/** What stands before a marker, wherever it is found; of several that a name ends with, the first counts. */
+function prefixesOf(marker: ArchitectureFamily["marker"], tensors: Checkpoint["tensors"]): string[] {
+  const markers = [marker].flat();
+  const found = [...tensors.keys()].flatMap((name) =>
+    markers
+      .filter((one) => name.endsWith(one))
+      .map((one) => name.slice(0, -one.length))
+      .filter((prefix) => prefix === "" || /[./]$/.test(prefix))
+      .slice(0, 1),
+  );
+  return [...new Set(found)];
 }
 
 function withoutPrefix(tensors: Checkpoint["tensors"], prefix: string): Checkpoint["tensors"] {
