@@ -46,8 +46,8 @@ def case(name, *nodes, opset=17, batch="N", **constants):
 
 
 def one(name, op, opset=17, more="", **attrs_and_constants):
-    constants = {k: v for k, v in attrs_and_constants.items() if isinstance(v, np.ndarray)}
-    attrs = {k: v for k, v in attrs_and_constants.items() if not isinstance(v, np.ndarray)}
+    constants = {k: v for k, v in attrs_and_constants.items() if isinstance(v, (np.ndarray, np.generic))}
+    attrs = {k: v for k, v in attrs_and_constants.items() if not isinstance(v, (np.ndarray, np.generic))}
     case(name, (op, "x" + more, "y", attrs), opset=opset, **constants)
 
 

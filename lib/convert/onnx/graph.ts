@@ -6,7 +6,7 @@ import { tapNamed, tapProposed } from "./taps.js";
 import { Call, Trace } from "./trace.js";
 import { constantOf, isTensor, known } from "./value.js";
 import type { Constant, Value } from "./value.js";
-import { nhwc } from "./window.js";
+import { longest, nhwc } from "./window.js";
 
 export interface OnnxGraphOptions {
   model: OnnxModel;
@@ -69,6 +69,7 @@ async function traced(
 }
 
 function sideOf(file: string, own: number, wanted: number, asked: boolean): number {
+  if (own > longest) throw new UserError(`Expected images of at most ${longest} pixels a side for ${file} but received ${own}`);
   if (own < 0) return wanted;
   if (!asked || own === wanted) return own;
   throw new UserError(`Expected images of ${own} pixels for ${file}, which was exported for them, but received ${wanted}`);
@@ -108,19 +109,26 @@ async function evaluated(call: Call): Promise<Value[]> {
   const missing = node.inputs.find((name) => name !== "" && !call.trace.values.has(name));
   if (missing !== undefined) call.refuse("inputs that are computed before it", missing);
   if (node.op === "Constant") return [constantNode(call)];
-  const operator = node.domain === "" ? operators.get(node.op) : undefined;
+  const own = node.domain === "";
+  const folded = own ? guarded(call, () => fold(call)) : undefined;
+  if (folded) return folded;
+  const operator = own ? operators.get(node.op) : undefined;
   if (!operator) {
     throw new UserError(
       `Expected operators that can be converted in ${model.file} but received ${node.domain && `${node.domain}.`}${node.op} at the node ${node.name}`,
       { hint: "With --taps NODE,... only what leads to those nodes is converted." },
     );
   }
+  const result = guarded(call, () => operator(call));
+  return Array.isArray(result) ? result : [result];
+}
+
+/** Inputs that no exporter writes are told as such. */
+function guarded<T>({ node, model }: Call, evaluate: () => T): T {
   try {
-    const result = fold(call) ?? operator(call);
-    return Array.isArray(result) ? result : [result];
+    return evaluate();
   } catch (error) {
     if (error instanceof UserError) throw error;
-    // Inputs that no exporter writes; nothing was executed.
     throw new UserError(`Expected inputs that fit the operator ${node.op} at the node ${node.name} of ${model.file} but ${messageOf(error)}`, { cause: error }); // prettier-ignore
   }
 }

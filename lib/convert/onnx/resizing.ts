@@ -4,6 +4,7 @@ import type { Call, Trace } from "./trace.js";
 import { float32, typeOf } from "./trace.js";
 import type { Tensor } from "./value.js";
 import { sizeOf } from "./value.js";
+import { longest } from "./window.js";
 
 /**
  * Resizing of maps. The nearest element is gathered; interpolation is a product with a matrix for the rows and one for the
@@ -31,6 +32,7 @@ function resize(call: Call, scales?: readonly number[], sizes?: readonly number[
     const target = sizes?.[axis] ?? Math.floor(size * (scales?.[axis] ?? 1));
     if (target === size) return;
     if (trace.isBatch(size)) call.refuse("axes within an image", "the batch's");
+    if (!(target >= 1 && target <= longest)) call.refuse(`1 to ${longest} elements of an axis`, String(target));
     const scale = scales?.[axis] ?? target / size;
     const taps = Array.from({ length: target }, (_, position) => weightsAt(call, sourceOf(call, position, scale, size, target), size, scale));
     result =
@@ -69,11 +71,12 @@ function weightsAt(call: Call, source: number, size: number, scale: number): Map
   const radius = (mode === "cubic" ? 2 : 1) * stretch;
   const a = call.float("cubic_coeff_a", -0.75);
   const kernel = mode === "cubic" ? (x: number) => cubic(x, a) : (x: number) => Math.max(0, 1 - x);
+  const excluded = call.integer("exclude_outside", 0) === 1;
   const weights = new Map<number, number>();
   for (let i = Math.ceil(source - radius); i <= Math.floor(source + radius); i++) {
     const weight = kernel(Math.abs(source - i) / stretch);
-    // What antialiasing would read outside is left out; without it, the edge stands for it.
-    if (weight === 0 || (stretch > 1 && i !== inside(i))) continue;
+    // The edge stands for what lies outside of it.
+    if (weight === 0 || (excluded && i !== inside(i))) continue;
     weights.set(inside(i), (weights.get(inside(i)) ?? 0) + weight);
   }
   const total = [...weights.values()].reduce((sum, weight) => sum + weight, 0);

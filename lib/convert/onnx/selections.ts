@@ -4,7 +4,7 @@ import type { Operators } from "./operators.js";
 import type { Call } from "./trace.js";
 import { isTensor } from "./value.js";
 import type { Value } from "./value.js";
-import { pad } from "./window.js";
+import { longest, pad } from "./window.js";
 
 /** Operators that take parts of values, join them, or add an edge. */
 export const selections: Operators = {
@@ -70,6 +70,7 @@ export const selections: Operators = {
     return [...amounts].reduce((tensor, [axis, [before, after]]) => {
       if (before === 0 && after === 0) return tensor;
       const size = tensor.shape[axis]!;
+      if (!(before + size + after <= longest)) call.refuse(`at most ${longest} elements of an axis`, String(before + size + after));
       const positions = Array.from({ length: before + size + after }, (_, i) => edge(call, mode, i - before, size));
       return gather(call.trace, tensor, axis, positions);
     }, input);

@@ -79,7 +79,10 @@ function featureShape(trace: Trace, value: Tensor): { order: number[]; shape: nu
 
 function featuresOf(trace: Trace, value: Tensor): Tensor | string {
   const found = featureShape(trace, value);
-  return typeof found === "string" ? found : trace.reshapeNode(trace.arrange(value, found.order), found.shape);
+  if (typeof found === "string") return found;
+  const tensor = trace.reshapeNode(trace.arrange(value, found.order), found.shape);
+  // What is fed cannot be fetched.
+  return tensor.node === trace.graph.input.node ? trace.operation("Identity", [tensor], { shape: found.shape }) : tensor;
 }
 
 function tap(trace: Trace, name: string, tensor: Tensor): void {

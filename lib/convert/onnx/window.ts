@@ -23,6 +23,9 @@ export interface SlidingWindow {
   output: Pair;
 }
 
+/** Of an axis of a map; more is a damaged file. */
+export const longest = 1 << 14;
+
 /** The window of an operator's attributes. */
 export function windowOf(call: Call, input: Tensor, size: Pair): SlidingWindow {
   const strides = pair(call.integers("strides"));
@@ -45,7 +48,7 @@ export function windowOf(call: Call, input: Tensor, size: Pair): SlidingWindow {
     let count = (ceil ? Math.ceil(room / strides[i]) : Math.floor(room / strides[i])) + 1;
     // A window that begins behind the map is none, as in PyTorch.
     if (ceil && (count - 1) * strides[i] >= length + window.before[i]) count--;
-    if (count < 1) call.refuse(`a window of at most ${length}`, String(reach));
+    if (count < 1 || count > longest) call.refuse(`a window of at most ${length}`, String(reach));
     window.output[i] = count;
     window.beyond[i] = Math.max(0, (count - 1) * strides[i] - room);
   }
