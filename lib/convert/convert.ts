@@ -7,7 +7,8 @@ import { graphModelSchema, graphOf } from "../backbones/graph.js";
 import { openGraphFiles } from "../backbones/graph-files.js";
 import { manifestSchema } from "../backbones/manifest.js";
 import type { BackboneManifest } from "../backbones/manifest.js";
-import { readCheckpoint } from "../checkpoints/checkpoint.js";
+import { headOf, readCheckpoint } from "../checkpoints/checkpoint.js";
+import { looksLikeOnnx } from "../checkpoints/onnx/model.js";
 import { expected, UserError } from "../errors.js";
 import { exists, readJson, sha256OfFile } from "../files.js";
 import type { ArchitectureFamily } from "./architecture.js";
@@ -15,6 +16,7 @@ import { CheckpointWeights } from "./checkpoint-weights.js";
 import { GraphBuilder } from "./graph-builder.js";
 import { graphModelJson, writeGraphModel } from "./graph-model.js";
 import type { GraphModelJson } from "./graph-model.js";
+import { importOnnx } from "./onnx.js";
 import type { Precision } from "./precision.js";
 import { proveConversion } from "./proof.js";
 import { proposeTitle } from "./title.js";
@@ -60,10 +62,12 @@ export interface ConvertedBackbone {
   choice?: RecognisedArchitecture["choice"];
   /** Tensors of the checkpoint that the backbone does without. */
   unused: UnusedTensor[];
+  /** Guesses that a person should check. */
+  warnings: string[];
 }
 
 /**
- * Writes a checkpoint as a TensorFlow.js GraphModel with its manifest. Batch norms are folded in; every weight comes
+ * Writes a checkpoint, or an ONNX network, as a TensorFlow.js GraphModel with its manifest. Batch norms are folded in; every weight comes
  * from the checkpoint. What is written was checked before ({@link proveConversion}), on the backend in use; where none
  * was chosen yet, on the fastest that works.
  *
@@ -73,6 +77,7 @@ export interface ConvertedBackbone {
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertedBackbone> {
   const { file, out, licence, precision = "float32", verify, checkpointName = path.basename(file) } = options;
   await refuseGraphModel(file);
+  if (looksLikeOnnx(await headOf(file))) return convertOnnx(options);
   const checkpoint = await readCheckpoint({ file });
   const among = [...families, ...(options.families ?? [])];
   const { architecture, prefix, choice } = recogniseArchitecture({ ...options, checkpoint, among });
@@ -108,7 +113,15 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
   } satisfies Record<keyof BackboneManifest, unknown>);
   const dir = path.join(out, title, arch);
   await writeGraphModel({ dir, graph, model, manifest, precision });
-  return { dir, manifest, prefix, wrappers: wrappersOf(prefix), choice, unused: weights.unused() };
+  return { dir, manifest, prefix, wrappers: wrappersOf(prefix), choice, unused: weights.unused(), warnings: [] };
+}
+
+/** An ONNX file tells its architecture itself: there is nothing to recognise. */
+async function convertOnnx(options: ConvertOptions): Promise<ConvertedBackbone> {
+  const { file, arch, imageSize, title = proposeTitle({ file, arch: arch ?? "onnx", prefix: "" }) } = options;
+  const inputSize = imageSize === undefined ? undefined : ([imageSize, imageSize] as const);
+  const { dir, manifest, warnings } = await importOnnx({ ...options, title, inputSize });
+  return { dir, manifest, prefix: "", wrappers: [], unused: [], warnings };
 }
 
 /** What TensorFlow.js can run needs no conversion. */

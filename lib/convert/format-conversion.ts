@@ -3,7 +3,7 @@ import { formatVerification } from "./verify.js";
 
 /** A conversion as a person reads it in a terminal: what was recognised, taps, what was left out, and the proof. */
 export function formatConversion(converted: ConvertedBackbone): string {
-  const { dir, manifest, prefix, wrappers, choice, unused } = converted;
+  const { dir, manifest, prefix, wrappers, choice, unused, warnings } = converted;
   const { title, arch, input, transform, precision, taps, proof = {} } = manifest;
   const told = wrappers.map(({ name, meaning }) => (meaning === undefined ? name : `${name} (${meaning})`)).join(", ");
   return [
@@ -36,6 +36,7 @@ export function formatConversion(converted: ConvertedBackbone): string {
     ...(proof.verify
       ? [`verified   to ${proof.verify.tolerance} of each tap's largest number:`, ...formatVerification(proof.verify)]
       : []),
+    ...warnings.map((warning) => `Note: ${warning}`),
   ].join("\n");
 }
 

@@ -1,5 +1,6 @@
 import path from "node:path";
 
+import { ensureBackend } from "../backend/backend.js";
 import { graphCost } from "../backbones/graph-cost.js";
 import { graphModelSchema, graphOf } from "../backbones/graph.js";
 import { manifestSchema } from "../backbones/manifest.js";
@@ -9,6 +10,9 @@ import { expected } from "../errors.js";
 import { sha256OfFile } from "../files.js";
 import type { GraphBuilder } from "./graph-builder.js";
 import { graphModelJson, writeGraphModel } from "./graph-model.js";
+import type { Precision } from "./precision.js";
+import { proveConversion } from "./proof.js";
+import type { VerifyOptions } from "./verify.js";
 import { traceOnnx } from "./onnx/graph.js";
 
 export interface ImportOnnxOptions {
@@ -24,6 +28,10 @@ export interface ImportOnnxOptions {
   taps?: readonly string[];
   /** Of a network that takes images of any size; 224x224 where undefined. */
   inputSize?: readonly [height: number, width: number];
+  /** Of the weights in their files; `float32` where undefined. */
+  precision?: Precision;
+  /** Features of the original program, to compare with. */
+  verify?: VerifyOptions;
   licence?: string;
   /** Where the file came from, for the manifest; its name where undefined. */
   checkpointName?: string;
@@ -47,8 +55,11 @@ export interface ImportedOnnx {
  * folder, an operator cannot be written, or a tap is not there; nothing is written then.
  */
 export async function importOnnx(options: ImportOnnxOptions): Promise<ImportedOnnx> {
-  const { file, out, title, arch = archOf(file), licence, taps, inputSize } = options;
-  for (const [name, what] of [[title, "the title"], [arch, "the architecture"]] as const) {
+  const { file, out, title, arch = archOf(file), licence, taps, inputSize, precision = "float32", verify } = options;
+  for (const [name, what] of [
+    [title, "the title"],
+    [arch, "the architecture"],
+  ] as const) {
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) {
       throw expected("letters, digits, points, dashes and underscores", `${what} of a backbone`, name);
     }
@@ -56,6 +67,8 @@ export async function importOnnx(options: ImportOnnxOptions): Promise<ImportedOn
   const model = await readOnnx({ file });
   const trace = await traceOnnx({ model, taps, inputSize });
   const { graph } = trace;
+  await ensureBackend();
+  const proof = await proveConversion({ graph, precision, verify });
   const json = graphModelJson(graph);
   const [height, width] = graph.input.shape as [number, number];
   const manifest = manifestSchema.parse({
@@ -72,7 +85,8 @@ export async function importOnnx(options: ImportOnnxOptions): Promise<ImportedOn
       pooling,
     })),
     source: { checkpoint: options.checkpointName ?? path.basename(file), sha256: await sha256OfFile(file), licence },
-    precision: "float32",
+    precision,
+    proof,
     ...graphCost({
       graph: graphOf(graphModelSchema.parse(json)),
       shapes: trace.shapes,
@@ -80,7 +94,7 @@ export async function importOnnx(options: ImportOnnxOptions): Promise<ImportedOn
     }),
   } satisfies Record<keyof BackboneManifest, unknown>);
   const dir = path.join(out, title, arch);
-  await writeGraphModel({ dir, graph, model: json, manifest });
+  await writeGraphModel({ dir, graph, model: json, manifest, precision });
   const warnings = [
     ...(options.transform === undefined ? [guessedTransform] : []),
     ...(trace.isAnyBatch ? [] : [`The graph takes batches of ${trace.batch} alone, for it was exported so.`]),

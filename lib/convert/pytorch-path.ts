@@ -71,8 +71,7 @@ const products: Record<string, Product> = {
   },
   MatMul: {
     fits: ([out, channels, ...more], weight) => more.length === 0 && [channels, out].join() === weight.join(),
-    compute: (x, values, [out, channels]) =>
-      tf.matMul(x, tf.tensor2d(values, [out!, channels!]).transpose()),
+    compute: (x, values, [out, channels]) => tf.matMul(x, tf.tensor2d(values, [out!, channels!]).transpose()),
   },
 };
 

@@ -21,7 +21,7 @@ const reasons: [pattern: RegExp, reason: string][] = [
   [/(^|[./])(predictor|prediction_head|online_predictor|pred_mlp)([./]|$)/, "predictor of the pretraining"],
   [/(^|[./])(projector\w*|projection_?(head|mlp)?|proj_head|dino_head|ibot_head|neck|mlp_head|contrastive_head|online_projector)([./]|$)/, "projector of the pretraining"], // prettier-ignore
   [/(^|[./])(fc|head|heads)\.(mlp|layers|last_layer|\d+)[._]/, "projector of the pretraining"],
-  [/(^|[./])(fc|_fc|classifier|classification_head|head|heads|head_dist|last_linear|linear|logits|aux_classifier|AuxLogits|linear_head|decoder_pred)\d*\.([\w.]*\.)?(weight|bias|weight_g|weight_v)$/, "classifier"], // prettier-ignore
+  [/(^|[./])(fc|_fc|classifier|classification_head|head|heads|head_dist|last_linear|linear|logits|aux_classifier|AuxLogits|linear_head|clf|decoder_pred)\d*\.([\w.]*\.)?(weight|bias|weight_g|weight_v)$/, "classifier"], // prettier-ignore
 ];
 
 /** Only of tensors outside of the network. */
