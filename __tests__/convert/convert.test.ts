@@ -15,7 +15,7 @@ import { squeezenet } from "../models/squeezenet.js";
 
 // A narrow SqueezeNet of PyTorch's with features of an image: bench/peers/golden_squeezenet.py.
 const file = goldenPath("convert/squeezenet/weights.pth");
-const taps = goldenPath("convert/squeezenet/taps.pth");
+const taps = goldenPath("convert/squeezenet/taps.npz");
 const folder = temporaryFolder();
 const convert = (options: Partial<ConvertOptions> = {}) =>
   convertCheckpoint({ file, out: folder, title: "narrow", families: [squeezenet], imageSize: 63, ...options });
@@ -94,7 +94,7 @@ describe("what is refused", () => {
   test("features that differ by more than the tolerance: a line a tap, and nothing is written", async () => {
     const { message, hint } = await complaint({ verify: { file: taps, tolerance: 1e-12 }, title: "strict" });
     expect(message).toMatch(
-      /^Expected every tap to agree with .*taps\.pth to 1e-12 but conv1, .*logits differ by more$/,
+      /^Expected every tap to agree with .*taps\.npz to 1e-12 but conv1, .*logits differ by more$/,
     );
     expect(hint!.split("\n")).toHaveLength(12);
     expect(hint).toMatch(/\n {2}conv1 +\d\.\de-\d+ +differs by more than 1e-12/);

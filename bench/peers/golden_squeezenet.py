@@ -39,4 +39,3 @@ with torch.no_grad():
     arrays["features"] = x.mean((2, 3))
     arrays["logits"] = classifier(x).flatten(1)
 np.savez(out / "taps.npz", **{name: value.numpy() for name, value in arrays.items()})
-torch.save(arrays, out / "taps.pth")

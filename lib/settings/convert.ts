@@ -38,7 +38,7 @@ export const convertSettings = defineSettings({
     prefix: z
       .string()
       .optional()
-      .describe("What stands before the network's tensors, where there are several, e.g. module.encoder_k.")
+      .describe("What stands before the network's tensors, where there are several, e.g. module.encoder_k")
       .meta({ placeholder: "TEXT" }),
     imageSize: z
       .int()
