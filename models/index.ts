@@ -1,10 +1,22 @@
 import type { Checkpoint } from "../lib/checkpoints/checkpoint.js";
 import { didYouMean, UserError } from "../lib/errors.js";
 import type { Architecture, ArchitectureFamily } from "../lib/convert/architecture.js";
+import { convnext } from "./convnext.js";
+import { efficientnet } from "./efficientnet.js";
 import { efficientnetLite } from "./efficientnet-lite.js";
+import { mobilenetV2 } from "./mobilenet-v2.js";
+import { mobilenetV3 } from "./mobilenet-v3.js";
+import { swin } from "./swin.js";
 
 /** Every architecture that can be converted. A new one is a file beside this, and an entry here. */
-export const families: ArchitectureFamily[] = [efficientnetLite];
+export const families: ArchitectureFamily[] = [
+  efficientnetLite,
+  efficientnet,
+  mobilenetV2,
+  mobilenetV3,
+  convnext,
+  swin,
+];
 
 export interface RecognisedArchitecture {
   architecture: Architecture;
@@ -54,12 +66,17 @@ export function recogniseArchitecture(options: {
   return found[0]!;
 }
 
-/** What stands before the marker, wherever it is found. */
-function prefixesOf(marker: string, tensors: Checkpoint["tensors"]): string[] {
-  return [...tensors.keys()]
-    .filter((name) => name.endsWith(marker))
-    .map((name) => name.slice(0, -marker.length))
-    .filter((prefix) => prefix === "" || /[./]$/.test(prefix));
+/** What stands before a marker, wherever it is found; of several that a name ends with, the first counts. */
+function prefixesOf(marker: ArchitectureFamily["marker"], tensors: Checkpoint["tensors"]): string[] {
+  const markers = [marker].flat();
+  const found = [...tensors.keys()].flatMap((name) =>
+    markers
+      .filter((one) => name.endsWith(one))
+      .map((one) => name.slice(0, -one.length))
+      .filter((prefix) => prefix === "" || /[./]$/.test(prefix))
+      .slice(0, 1),
+  );
+  return [...new Set(found)];
 }
 
 function withoutPrefix(tensors: Checkpoint["tensors"], prefix: string): Checkpoint["tensors"] {

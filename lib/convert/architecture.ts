@@ -26,8 +26,11 @@ export interface ArchitectureFamily {
   name: string;
   /** All of its architectures' names. */
   archs: string[];
-  /** A tensor that every checkpoint of the family has; what stands before its name there are wrappers. */
-  marker: string;
+  /**
+   * A tensor that every checkpoint of the family has (or several, of which each checkpoint has one); what stands before
+   * its name there are wrappers.
+   */
+  marker: string | readonly string[];
   /**
    * Which architecture it is: by the shapes, or the one that was asked for.
    *
