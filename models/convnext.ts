@@ -1,6 +1,13 @@
 import type { Architecture, ArchitectureFamily, TensorShapes } from "../lib/convert/architecture.js";
 import type { CheckpointWeights } from "../lib/convert/checkpoint-weights.js";
-import { activate, channelNorm, elementwise, globalResponseNorm, linear, pointwise } from "../lib/convert/convnet-nodes.js";
+import {
+  activate,
+  channelNorm,
+  elementwise,
+  globalResponseNorm,
+  linear,
+  pointwise,
+} from "../lib/convert/convnet-nodes.js";
 import type { GraphBuilder, GraphTensor } from "../lib/convert/graph-builder.js";
 import { convolutionKernel, depthwiseKernel } from "../lib/convert/weight.js";
 
@@ -30,7 +37,10 @@ const v2: Size[] = [
 
 const families = { convnext: v1, convnextv2: v2 };
 
-const archs = Object.entries(families).flatMap(([name, sizes]) => [name, ...sizes.map(({ size }) => `${name}_${size}`)]);
+const archs = Object.entries(families).flatMap(([name, sizes]) => [
+  name,
+  ...sizes.map(({ size }) => `${name}_${size}`),
+]);
 
 /** Where a dialect keeps the parts of the network. */
 interface Dialect {

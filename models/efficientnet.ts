@@ -2,12 +2,7 @@ import type { Architecture, ArchitectureFamily, TensorShapes } from "../lib/conv
 import { consecutive } from "../lib/convert/consecutive.js";
 import { buildInvertedResiduals } from "../lib/convert/inverted-residual.js";
 import type { InvertedResidualNetwork } from "../lib/convert/inverted-residual.js";
-import {
-  lukemelasBlocks,
-  stagesOf,
-  timmStages,
-  torchvisionBlock,
-} from "../lib/convert/inverted-residual-names.js";
+import { lukemelasBlocks, stagesOf, timmStages, torchvisionBlock } from "../lib/convert/inverted-residual-names.js";
 import type { InvertedResidualNames } from "../lib/convert/inverted-residual-names.js";
 
 interface Variant {
@@ -50,6 +45,9 @@ const archs = [
 
 /** Of the first block of each stage. */
 const strides = [1, 2, 2, 2, 1, 2, 1];
+/** Blocks of each stage of B0, and by what they are multiplied in the others, rounded up. */
+const repeats = [1, 2, 2, 3, 3, 4, 1];
+const depths = [1, 1.1, 1.2, 1.4, 1.8, 2.2, 2.6, 3.1, 3.6];
 /** Sides of the depthwise kernels. */
 const kernels = [3, 3, 5, 3, 5, 5, 3];
 
@@ -89,7 +87,8 @@ function recognise(tensors: TensorShapes, arch?: string): Architecture | undefin
     (one) => one.blocks === blocks.length && one.channels === blocks.at(-1)!.channels,
   );
   if (isLite && !variant) return undefined;
-  const isPort = dialect === "timm" && variant !== undefined && (!variant.side.timm || arch?.startsWith("tf_") === true);
+  const isPort =
+    dialect === "timm" && variant !== undefined && (!variant.side.timm || arch?.startsWith("tf_") === true);
   const found = variant ? `${isPort ? "tf_" : ""}efficientnet_${variant.size}` : "efficientnet";
   if (arch !== undefined && arch !== found) return undefined;
   const like = isPort ? "lukemelas" : dialect;
@@ -167,8 +166,17 @@ function lukemelasNames(tensors: TensorShapes): Names | undefined {
   return {
     dialect: "lukemelas",
     stem: { kernel: "_conv_stem", norm: "_bn0" },
-    stages: stagesOf(blocks),
+    stages: split(blocks),
     head: { kernel: "_conv_head", norm: "_bn1" },
     classifier: "_fc",
   };
+}
+
+/** The blocks stand in one row; those of a published depth are told apart by it, others by channels and kernels. */
+function split(blocks: InvertedResidualNames[]): InvertedResidualNames[][] {
+  const counts = depths
+    .map((depth) => repeats.map((count) => Math.ceil(count * depth)))
+    .find((one) => one.reduce((sum, count) => sum + count) === blocks.length);
+  const rest = [...blocks];
+  return counts?.map((count) => rest.splice(0, count)) ?? stagesOf(blocks);
 }

@@ -146,7 +146,11 @@ function block(
   x = channelNorm(graph, weights, attended, { name: `${name}/norm2`, norm: norm2, epsilon });
   x = pointwise(graph, weights, x, { name: `${name}/widen`, layer: `${options.block}.${perceptron[0]}`, is: "linear" });
   x = activate(graph, `${name}/gelu`, x, "gelu");
-  x = pointwise(graph, weights, x, { name: `${name}/narrow`, layer: `${options.block}.${perceptron[1]}`, is: "linear" });
+  x = pointwise(graph, weights, x, {
+    name: `${name}/narrow`,
+    layer: `${options.block}.${perceptron[1]}`,
+    is: "linear",
+  });
   return graph.add(`${name}/add`, x, attended);
 }
 

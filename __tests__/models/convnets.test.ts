@@ -51,15 +51,15 @@ const ours: Reference[] = [
 function made(name: string, arch: string): Reference {
   const file = goldenPath(`convnets/${name}.pth`);
   const tensor = async (wanted: string): Promise<Values> => {
-    const { shape, read } = (await readCheckpoint({ file })).tensors.get(wanted)!;
-    return { shape, data: (await read()) as Float32Array };
+    const entry = (await readCheckpoint({ file })).tensors.get(wanted)!;
+    return { shape: entry.shape, data: (await entry.read()) as Float32Array };
   };
   return {
     file,
     arch,
     input: async () => {
       const { shape, data } = await tensor("input");
-      return tf.tidy(() => tf.transpose(tf.tensor(data, [...shape]), [0, 2, 3, 1]) as tf.Tensor4D);
+      return tf.tidy(() => tf.transpose(tf.tensor4d(data, sizes(shape)), [0, 2, 3, 1]));
     },
     taps: async () => {
       const names = [...(await readCheckpoint({ file })).tensors.keys()].filter((one) => one.startsWith("taps/"));
@@ -77,7 +77,9 @@ const house: Reference[] = [
     tap.replace(/^features_(\d)$/, (_, i) => (i === "0" ? "stem" : i === "7" ? "head" : `block${Number(i) - 1}`)),
   ),
   // A stage is its last block.
-  given("efficientnet", "efficientnet", (tap) => tap.replace(/^stage_(\d)$/, (_, i) => `block${[0, 2, 3, 5][Number(i)]}`)),
+  given("efficientnet", "efficientnet", (tap) =>
+    tap.replace(/^stage_(\d)$/, (_, i) => `block${[0, 2, 3, 5][Number(i)]}`),
+  ),
 ];
 
 function given(name: string, arch: string, rename: (tap: string) => string): Reference {
@@ -88,7 +90,7 @@ function given(name: string, arch: string, rename: (tap: string) => string): Ref
     arch,
     input: async () => {
       const { shape, data } = await array("input_nhwc.npy");
-      return tf.tensor(data, [...shape]) as tf.Tensor4D;
+      return tf.tensor4d(data, sizes(shape));
     },
     taps: async () => {
       const names = Object.keys(golden<{ taps: Record<string, unknown> }>(`${folder}/expected.json`).taps);
@@ -97,6 +99,10 @@ function given(name: string, arch: string, rename: (tap: string) => string): Ref
     },
     tolerance: 1e-4,
   };
+}
+
+function sizes(shape: readonly number[]): [number, number, number, number] {
+  return shape as [number, number, number, number];
 }
 
 const references = [...ours, ...house];
@@ -118,7 +124,9 @@ async function load(graph: GraphBuilder): Promise<tf.GraphModel> {
       format: "graph-model",
       modelTopology,
       weightSpecs: weightsManifest[0]!.weights,
-      weightData: values.map((value) => new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice().buffer),
+      weightData: values.map(
+        (value) => new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice().buffer,
+      ),
     }),
   });
 }
@@ -136,7 +144,10 @@ describeOnBackends("a network converted from its checkpoint", () => {
       const wanted = await reference.taps();
       const names = graph.taps.map(({ name }) => name);
       expect(names).toEqual(expect.arrayContaining([...wanted.keys()]));
-      const outputs = model.execute({ images }, graph.taps.map(({ tensor }) => tensor.node)) as tf.Tensor[];
+      const outputs = model.execute(
+        { images },
+        graph.taps.map(({ tensor }) => tensor.node),
+      ) as tf.Tensor[];
       const far = [];
       for (const [i, { name, tensor }] of graph.taps.entries()) {
         const [output, expected] = [outputs[i]!, wanted.get(name)];
@@ -187,13 +198,18 @@ describe("recognition", () => {
     const weights = new CheckpointWeights(checkpoint, architecture.arch);
     const graph = new GraphBuilder(architecture.input);
     architecture.build(graph, weights);
-    expect(weights.unused().filter(({ name: one }) => !/num_batches_tracked|relative_position_index|attn_mask/.test(one))).toEqual([]);
+    expect(
+      weights.unused().filter(({ name: one }) => !/num_batches_tracked|relative_position_index|attn_mask/.test(one)),
+    ).toEqual([]);
     expect(graph.taps.at(-1)!.tensor.shape).toEqual([1000]);
   });
 
   test("Swin V2 is refused by name", () => {
     const tensors = new Map(
-      ["norm1.weight", "attn.logit_scale", "attn.cpb_mlp.0.weight"].map((part) => [`layers.0.blocks.0.${part}`, unread([4])]),
+      ["norm1.weight", "attn.logit_scale", "attn.cpb_mlp.0.weight"].map((part) => [
+        `layers.0.blocks.0.${part}`,
+        unread([4]),
+      ]),
     );
     const recognise = () => recogniseArchitecture({ checkpoint: { file: "swinv2.pth", tensors } });
     expect(recognise).toThrow(UserError);
@@ -204,4 +220,3 @@ describe("recognition", () => {
 function unread(shape: number[]) {
   return { shape, dtype: "float32" as const, read: () => Promise.reject(new Error("only shapes")) };
 }
-

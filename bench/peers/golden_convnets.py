@@ -67,6 +67,7 @@ def save(name, model, taps, size, rename=None, maps="NCHW", seed=0, batch=1):
         if isinstance(module, nn.Module):
             module.register_forward_hook(keep(tap))
     images = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(seed + 1))
+    images = images.half().float()
     with torch.no_grad():
         seen["logits"] = model(images)
     for tap, module in taps.items():
@@ -76,7 +77,7 @@ def save(name, model, taps, size, rename=None, maps="NCHW", seed=0, batch=1):
     values = {}
     for tap in [*taps, "logits"]:
         value = seen[tap]
-        if value.ndim == 4 and value.shape[2:] == (1, 1):
+        if value.ndim == 4 and tap in ("features", "pre_logits"):
             value = value.flatten(1)
         elif value.ndim == 4 and maps == "NCHW":
             value = value.permute(0, 2, 3, 1)
@@ -89,7 +90,9 @@ def save(name, model, taps, size, rename=None, maps="NCHW", seed=0, batch=1):
         if name == "convnextv2_authors" and ".grn." in key:
             value = value[None, None, None]
         weights[key] = value.half() if value.is_floating_point() else value
-    torch.save({"state_dict": weights, "input": images, "taps": values}, out / f"{name}.pth")
+    content = {"state_dict": weights, "input": images.half(), "taps": values}
+    # The older format, for it takes less room.
+    torch.save(content, out / f"{name}.pth", _use_new_zipfile_serialization=False)
 
 
 # ConvNeXt
@@ -119,7 +122,7 @@ def small_convnext(**options):
 model = small_convnext(use_grn=True, ls_init_value=None)
 save("convnextv2_timm", model, convnext_taps(model), (32, 40), batch=2)
 model = small_convnext(use_grn=True, ls_init_value=None)
-save("convnextv2_authors", model, convnext_taps(model), (32, 32), authors_convnext, seed=2)
+save("convnextv2_authors", model, convnext_taps(model), (40, 64), authors_convnext, seed=2)
 model = small_convnext(conv_mlp=True, head_hidden_size=10)
 save(
     "convnext_conv_mlp",
@@ -186,7 +189,7 @@ save(
 
 
 def narrow(channels, *_args, **_options):
-    return round_channels(channels, 0.1, divisor=8)
+    return round_channels(channels, 0.06, divisor=8)
 
 
 def timm_taps(model, head):
@@ -221,10 +224,10 @@ efficientnet_b0 = [
 mobilenet_v2 = [
     ["ds_r1_k3_s1_c16"],
     ["ir_r2_k3_s2_e6_c24"],
-    ["ir_r3_k3_s2_e6_c32"],
-    ["ir_r4_k3_s2_e6_c64"],
-    ["ir_r3_k3_s1_e6_c96"],
-    ["ir_r3_k3_s2_e6_c160"],
+    ["ir_r1_k3_s2_e6_c32"],
+    ["ir_r2_k3_s2_e6_c64"],
+    ["ir_r1_k3_s1_e6_c96"],
+    ["ir_r1_k3_s2_e6_c160"],
     ["ir_r1_k3_s1_e6_c320"],
 ]
 mobilenet_v3_large = [
@@ -295,11 +298,11 @@ settings = [
     MBConvConfig(expand, kernel, stride, channels_in, channels, count, width_mult=0.1)
     for expand, kernel, stride, channels_in, channels, count in [
         (1, 3, 1, 32, 16, 1),
-        (6, 3, 2, 16, 24, 2),
+        (6, 3, 2, 16, 24, 1),
         (6, 5, 2, 24, 40, 2),
-        (6, 3, 2, 40, 80, 3),
-        (6, 5, 1, 80, 112, 3),
-        (6, 5, 2, 112, 192, 4),
+        (6, 3, 2, 40, 80, 1),
+        (6, 5, 1, 80, 112, 1),
+        (6, 5, 2, 112, 192, 1),
         (6, 3, 1, 192, 320, 1),
     ]
 ]

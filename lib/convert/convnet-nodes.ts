@@ -33,7 +33,12 @@ export function gate(graph: GraphBuilder, name: string, x: GraphTensor, kind: Ga
 
 /** The exact one: x · (1 + erf(x / √2)) / 2. */
 function gelu(graph: GraphBuilder, name: string, x: GraphTensor): GraphTensor {
-  const erf = unary(graph, `${name}/erf`, "Erf", elementwise(graph, `${name}/argument`, "Mul", x, scalar(Math.SQRT1_2)));
+  const erf = unary(
+    graph,
+    `${name}/erf`,
+    "Erf",
+    elementwise(graph, `${name}/argument`, "Mul", x, scalar(Math.SQRT1_2)),
+  );
   const half = elementwise(graph, `${name}/half`, "Mul", x, scalar(0.5));
   return elementwise(graph, name, "Mul", half, elementwise(graph, `${name}/shifted`, "AddV2", erf, scalar(1)));
 }
@@ -138,9 +143,17 @@ export function squeezeExcite(
 ): GraphTensor {
   const { name, activation } = options;
   const mean = reduce(graph, `${name}/mean`, "Mean", x, [1, 2]);
-  const squeezed = pointwise(graph, weights, mean, { name: `${name}/reduce`, layer: options.reduce, is: "convolution" });
+  const squeezed = pointwise(graph, weights, mean, {
+    name: `${name}/reduce`,
+    layer: options.reduce,
+    is: "convolution",
+  });
   const active = activate(graph, `${name}/${activation}`, squeezed, activation);
-  const expanded = pointwise(graph, weights, active, { name: `${name}/expand`, layer: options.expand, is: "convolution" });
+  const expanded = pointwise(graph, weights, active, {
+    name: `${name}/expand`,
+    layer: options.expand,
+    is: "convolution",
+  });
   return elementwise(graph, `${name}/scale`, "Mul", x, gate(graph, `${name}/gate`, expanded, options.gate));
 }
 

@@ -3,7 +3,15 @@ import { elementwise, int32, pointwise, reshape, unary } from "./convnet-nodes.j
 import type { GraphBuilder, GraphTensor } from "./graph-builder.js";
 import { constant, convolutionKernel } from "./weight.js";
 import type { FloatWeight } from "./weight.js";
-import { gatherPlaces, padPlaces, placeOrder, relativePositions, windowMask, windowOrder, windowsOf } from "./windows.js";
+import {
+  gatherPlaces,
+  padPlaces,
+  placeOrder,
+  relativePositions,
+  windowMask,
+  windowOrder,
+  windowsOf,
+} from "./windows.js";
 
 /**
  * Swin's attention within windows, with a bias for each relative position, of a map [height, width, channels]. Tensors

@@ -53,11 +53,16 @@ export function windowMask(windows: Windows): Weight | undefined {
   const regions = eachPlace(windows, (y, x) => 3 * region(y, height, shift[0]) + region(x, width, shift[1]));
   const places = side * side;
   const count = regions.length / places;
-  const values = range(count).flatMap((window) => {
-    const own = regions.slice(window * places, (window + 1) * places);
-    return own.flatMap((one) => own.map((other) => (one === other ? 0 : -100)));
-  });
-  return constant(values, "float32", [count, 1, places, places]);
+  const values = () => {
+    const all = new Float32Array(count * places * places);
+    for (let i = 0; i < all.length; i++) {
+      const own = Math.floor(i / places);
+      const other = Math.floor(own / places) * places + (i % places);
+      if (regions[own] !== regions[other]) all[i] = -100;
+    }
+    return all;
+  };
+  return { shape: [count, 1, places, places], dtype: "float32", read: () => Promise.resolve(values()) };
 }
 
 /** Rows of the table of relative positions, for each pair of places in a window: dy · (2 · side − 1) + dx, from 0. */
