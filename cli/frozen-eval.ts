@@ -7,6 +7,7 @@ export const commands = {
   quickstart: async () => (await import("./quickstart.js")).quickstart,
   setup: async () => (await import("./setup.js")).setup,
   doctor: async () => (await import("./doctor.js")).doctor,
+  convert: async () => (await import("./convert.js")).convert,
   inspect: async () => (await import("./inspect.js")).inspect,
   preprocess: async () => (await import("./preprocess.js")).preprocess,
   zoo: async () => (await import("./zoo.js")).zoo,

@@ -20,7 +20,12 @@ export {
 } from "./classifiers/export-classifier.js";
 export { loadClassifier, type Classifier, type ClassProbability } from "./classifiers/load-classifier.js";
 export type { ClassifierManifest } from "./classifiers/manifest.js";
+export type { Architecture, ArchitectureFamily } from "./convert/architecture.js";
+export type { CheckpointWeights } from "./convert/checkpoint-weights.js";
 export { convertCheckpoint, type ConvertOptions, type ConvertedBackbone } from "./convert/convert.js";
+export { normalisedConvolution } from "./convert/convolution.js";
+export type { GraphBuilder, GraphTensor } from "./convert/graph-builder.js";
+export { constant, convolutionKernel, depthwiseKernel, linearMatrix } from "./convert/weight.js";
 export { openDataset } from "./datasets/open.js";
 export type { Dataset, DatasetSplit, SplitName, Targets } from "./datasets/dataset.js";
 export { UserError } from "./errors.js";

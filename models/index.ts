@@ -1,28 +1,39 @@
 import type { Checkpoint } from "../lib/checkpoints/checkpoint.js";
 import { didYouMean, UserError } from "../lib/errors.js";
 import type { Architecture, ArchitectureFamily } from "../lib/convert/architecture.js";
+import { publishedChoice } from "../lib/convert/wrappers.js";
 import { bigVisionVit } from "./big-vision-vit.js";
 import { cifarResnet } from "./cifar-resnet.js";
 import { clipResnet } from "./clip-resnet.js";
 import { clipVit } from "./clip-vit.js";
+import { convnext } from "./convnext.js";
+import { efficientnet } from "./efficientnet.js";
 import { efficientnetLite } from "./efficientnet-lite.js";
 import { hfClipVit, hfVit } from "./hf-vit.js";
+import { mobilenetV2 } from "./mobilenet-v2.js";
+import { mobilenetV3 } from "./mobilenet-v3.js";
 import { regnets } from "./regnet.js";
 import { resnet } from "./resnet.js";
 import { samVit } from "./sam-vit.js";
 import { simclrResnet } from "./simclr-resnet.js";
+import { swin } from "./swin.js";
 import { vgg } from "./vgg.js";
 import { vit } from "./vit.js";
 
 /** Every architecture that can be converted. A new one is a file beside this, and an entry here. */
 export const families: ArchitectureFamily[] = [
-  efficientnetLite,
   resnet,
   cifarResnet,
   clipResnet,
   simclrResnet,
   ...regnets,
   vgg,
+  convnext,
+  swin,
+  mobilenetV2,
+  mobilenetV3,
+  efficientnet,
+  efficientnetLite,
   vit,
   clipVit,
   samVit,
@@ -35,56 +46,101 @@ export interface RecognisedArchitecture {
   architecture: Architecture;
   /** What stands before the names of the network's tensors: wrappers such as `state_dict/module.`. */
   prefix: string;
+  /** Where the checkpoint holds several networks: the prefixes of the others, and why it is this one. */
+  choice?: { others: string[]; reason: string };
+}
+
+export interface RecogniseOptions {
+  checkpoint: Pick<Checkpoint, "file" | "tensors">;
+  /** One that is known better; the shapes are still checked when the graph is built. */
+  arch?: string;
+  /** Where the network is, when there are several; a last point or slash may be left out. */
+  prefix?: string;
+  /** Among which to look; all that are known where undefined. */
+  among?: readonly ArchitectureFamily[];
 }
 
 /**
- * Which network a checkpoint holds, told by the names and shapes of its tensors.
+ * Which network a checkpoint holds, told by the names and shapes of its tensors. Of several, the one that its
+ * publication evaluates.
  *
- * @param options.arch one that is known better; the shapes are still checked when the graph is built.
- * @throws UserError where it is none that is known, or more than one.
+ * @throws UserError where it is none that is known, or more than one and no publication tells which.
  */
-export function recogniseArchitecture(options: {
-  checkpoint: Pick<Checkpoint, "file" | "tensors">;
-  arch?: string;
-}): RecognisedArchitecture {
-  const { checkpoint, arch } = options;
-  const { file, tensors } = checkpoint;
-  const archs = families.flatMap((family) => family.archs);
+export function recogniseArchitecture(options: RecogniseOptions): RecognisedArchitecture {
+  const { checkpoint, arch, among = families } = options;
+  const archs = among.flatMap((family) => family.archs);
   if (arch !== undefined && !archs.includes(arch)) {
     throw new UserError(`Expected a known architecture but received ${JSON.stringify(arch)}`, {
       hint: didYouMean(arch, archs),
     });
   }
-  const found = families
-    .filter((family) => arch === undefined || family.archs.includes(arch))
-    .flatMap((family) =>
-      prefixesOf(family.marker, tensors).flatMap((prefix) => {
-        const architecture = family.recognise(withoutPrefix(tensors, prefix), arch);
-        return architecture ? [{ architecture, prefix }] : [];
-      }),
-    );
-  if (found.length > 1) {
-    const seen = found.map(({ architecture, prefix }) => `${architecture.arch} under ${prefix || "no prefix"}`);
-    throw new UserError(`Expected one network in ${file} but received ${seen.join(" and ")}`);
+  const found = candidates(options);
+  if (found.length === 0) throw nothingFound(options, archs);
+  const prefixes = [...new Set(found.map(({ prefix }) => prefix))];
+  const choice = publishedChoice(prefixes);
+  const left = choice ? found.filter(({ prefix }) => prefix === choice.prefix) : found;
+  if (left.length > 1) {
+    const seen = left.map((one) => `${one.architecture.arch} under ${one.prefix || "no prefix"}`);
+    throw new UserError(`Expected one network in ${checkpoint.file} but received ${seen.join(" and ")}`, {
+      hint: prefixes.length > 1 ? "Choose one with --prefix." : "Choose one with --arch.",
+    });
   }
-  if (found.length === 0) {
-    const names = [...tensors.keys()];
-    const begin = names.slice(0, 3).join(", ");
-    throw new UserError(
-      `Expected ${arch === undefined ? "a known architecture" : `the tensors of ${arch}`} in ${file} but received ` +
-        (names.length > 0 ? `${names.length} tensors that begin with ${begin}` : "no tensors"),
-      { hint: `Known are ${archs.join(", ")}.` },
-    );
-  }
-  return found[0]!;
+  const others = prefixes.filter((prefix) => prefix !== choice?.prefix);
+  return { ...left[0]!, ...(choice && { choice: { others, reason: choice.reason } }) };
 }
 
-/** What stands before the marker, wherever it is found. */
-function prefixesOf(marker: string, tensors: Checkpoint["tensors"]): string[] {
-  return [...tensors.keys()]
-    .filter((name) => name.endsWith(marker))
-    .map((name) => name.slice(0, -marker.length))
-    .filter((prefix) => prefix === "" || /[./]$/.test(prefix));
+/** All that a family takes for one of its own. */
+function candidates({ checkpoint, arch, prefix, among = families }: RecogniseOptions): RecognisedArchitecture[] {
+  const { tensors } = checkpoint;
+  const only = prefix === undefined ? undefined : wholePrefix(prefix, checkpoint);
+  const found = among
+    .filter((family) => arch === undefined || family.archs.includes(arch))
+    .flatMap((family) =>
+      [...new Set([family.marker].flat().flatMap((marker) => prefixesOf(marker, tensors)))]
+        .filter((one) => only === undefined || one === only)
+        .flatMap((one) => {
+          const architecture = family.recognise(withoutPrefix(tensors, one), arch);
+          return architecture ? [{ architecture, prefix: one }] : [];
+        }),
+    );
+  // A family that is told its architecture does not look; what stands inside of the network is none.
+  const inside = (one: string) => found.some((other) => one !== other.prefix && one.startsWith(other.prefix));
+  return arch === undefined ? found : found.filter((one) => !inside(one.prefix));
+}
+
+function nothingFound({ checkpoint, arch, prefix }: RecogniseOptions, archs: string[]): UserError {
+  const names = [...checkpoint.tensors.keys()].filter((name) => name.startsWith(prefix ?? ""));
+  const where = prefix === undefined ? checkpoint.file : `${checkpoint.file} under ${prefix}`;
+  return new UserError(
+    `Expected ${arch === undefined ? "a known architecture" : `the tensors of ${arch}`} in ${where} but received ` +
+      (names.length > 0 ? `${names.length} tensors that begin with ${names.slice(0, 3).join(", ")}` : "no tensors"),
+    { hint: `Known are ${archs.join(", ")}.` },
+  );
+}
+
+/** The prefix with the point or slash at its end. */
+function wholePrefix(prefix: string, { file, tensors }: RecogniseOptions["checkpoint"]): string {
+  const names = [...tensors.keys()];
+  const whole = ["", ".", "/"]
+    .map((end) => prefix + end)
+    .find((one) => /(^|[./])$/.test(one) && names.some((name) => name.startsWith(one)));
+  if (whole !== undefined) return whole;
+  throw new UserError(`Expected tensors under the prefix ${prefix} in ${file} but there are none`, {
+    hint: `Its tensors begin with ${names.slice(0, 3).join(", ")}.`,
+  });
+}
+
+/** What stands before a marker, wherever it is found; of several that a name ends with, the first counts. */
+function prefixesOf(marker: ArchitectureFamily["marker"], tensors: Checkpoint["tensors"]): string[] {
+  const markers = [marker].flat();
+  const found = [...tensors.keys()].flatMap((name) =>
+    markers
+      .filter((one) => name.endsWith(one))
+      .map((one) => name.slice(0, -one.length))
+      .filter((prefix) => prefix === "" || /[./]$/.test(prefix))
+      .slice(0, 1),
+  );
+  return [...new Set(found)];
 }
 
 function withoutPrefix(tensors: Checkpoint["tensors"], prefix: string): Checkpoint["tensors"] {

@@ -5,7 +5,7 @@ import path from "node:path";
 
 import fc from "fast-check";
 
-import { fromFloat16, toFloat16 } from "../../lib/features/float16.js";
+import { fromFloat16, toFloat16 } from "../../lib/float16.js";
 import { openNpy, readNpy } from "../../lib/features/npy-file.js";
 import { encodeNpy, toIntegers } from "../../lib/features/npy.js";
 import type { NpyDataOf, NpyDtype } from "../../lib/features/npy.js";

@@ -55,7 +55,7 @@ describe("recogniseArchitecture", () => {
     expect(prefix).toBe("model/module.");
     expect(weights.unused().at(-1)).toEqual({
       name: "optimizer/state/0/momentum_buffer",
-      reason: "does not belong to the network under model/module.",
+      reason: "state of the optimizer",
     });
   });
 
@@ -64,12 +64,29 @@ describe("recogniseArchitecture", () => {
     expect(graph.taps.at(-1)!.name).toBe("features");
   });
 
-  test("two networks in one file, and none, are told", () => {
-    const doubled = Object.fromEntries(
-      Object.entries(lite0).flatMap(([name, shape]) => ["student.", "teacher."].map((who) => [who + name, shape])),
+  const twice = (...wrappers: string[]) =>
+    checkpoint(
+      Object.fromEntries(Object.entries(lite0).flatMap(([name, shape]) => wrappers.map((who) => [who + name, shape]))),
     );
-    expect(() => recogniseArchitecture({ checkpoint: checkpoint(doubled) })).toThrow(
-      "Expected one network in weights.pth but received efficientnet_lite0 under student. and efficientnet_lite0 under teacher.",
+
+  test("of two networks it is the published one, or the one that is asked for", () => {
+    const checkpoint = twice("student.", "teacher.backbone.");
+    const { prefix, choice } = recogniseArchitecture({ checkpoint });
+    expect(prefix).toBe("teacher.backbone.");
+    expect(choice).toEqual({ others: ["student."], reason: "DINO, iBOT and DINOv2 evaluate the teacher" });
+    for (const asked of ["student", "student."]) {
+      const found = recogniseArchitecture({ checkpoint, prefix: asked });
+      expect([found.prefix, found.choice]).toEqual(["student.", undefined]);
+    }
+    expect(recogniseArchitecture({ checkpoint, arch: "efficientnet_lite0" }).prefix).toBe("teacher.backbone.");
+  });
+
+  test("two networks that no publication tells apart, and none, are told", () => {
+    expect(() => recogniseArchitecture({ checkpoint: twice("left.", "right.") })).toThrow(
+      "Expected one network in weights.pth but received efficientnet_lite0 under left. and efficientnet_lite0 under right.",
+    );
+    expect(() => recogniseArchitecture({ checkpoint: twice("left."), prefix: "middle" })).toThrow(
+      "Expected tensors under the prefix middle in weights.pth but there are none",
     );
     expect(() => recogniseArchitecture({ checkpoint: checkpoint({ "conv1.weight": [64, 3, 7, 7] }) })).toThrow(
       "Expected a known architecture in weights.pth but received 1 tensors that begin with conv1.weight",

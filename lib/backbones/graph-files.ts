@@ -7,7 +7,7 @@ import { pipeline } from "node:stream/promises";
 import * as tf from "@tensorflow/tfjs";
 
 import { expected, messageOf, UserError } from "../errors.js";
-import { asReadError, inside, readJson } from "../files.js";
+import { asReadError, exists, inside, readJson } from "../files.js";
 import { graphModelSchema, type GraphModelJson, type WeightSpec } from "./graph.js";
 
 /** A GraphModel on disk: its JSON, read and checked, and its weight files, seen to be there and of the right size. */
@@ -23,8 +23,9 @@ export interface GraphFiles {
 /**
  * Finds a GraphModel and checks that it is whole.
  *
- * @param dir a folder with `model.json`, or with one GraphModel of another name; or the JSON file itself (its manifest is
- * then `NAME.backbone.json`, so that a folder may hold several models).
+ * @param dir a folder with `model.json`, or with one GraphModel of another name (`<title>_<arch>` stands for
+ * `<title>/<arch>`, where there is only that); or the JSON file itself (its manifest is then `NAME.backbone.json`, so
+ * that a folder may hold several models).
  * @throws UserError where there is none, several, a LayersModel, or a weight file that is missing or has another size.
  */
 export async function openGraphFiles(dir: string): Promise<GraphFiles> {
@@ -68,7 +69,8 @@ export async function digestOfGraph({ modelFile, weightFiles }: GraphFiles): Pro
   return hash.digest("hex");
 }
 
-async function locate(dir: string): Promise<{ modelFile: string; manifestFile: string }> {
+async function locate(named: string): Promise<{ modelFile: string; manifestFile: string }> {
+  const dir = await folderOf(named);
   const stat = await fs.stat(dir).catch((error: unknown) => {
     throw asReadError(error, dir, "a backbone's folder");
   });
@@ -89,6 +91,17 @@ async function locate(dir: string): Promise<{ modelFile: string; manifestFile: s
   const hint = models.length > 1 ? `Name the file, e.g. ${path.join(dir, models[0]!)}.` : "A tfjs GraphModel is a folder with model.json and weight files beside it."; // prettier-ignore
   const found = models.length > 1 ? `${models.length}: ${models.join(", ")}` : "none";
   throw new UserError(`Expected one TensorFlow.js graph model in ${dir} but received ${found}`, { hint });
+}
+
+/** `models/moco_v2_resnet50` is `models/moco_v2/resnet50`, where it is nothing itself. */
+async function folderOf(dir: string): Promise<string> {
+  if (await exists(dir)) return dir;
+  const { dir: parent, base } = path.parse(dir);
+  for (const { index } of base.matchAll(/_/g)) {
+    const folder = path.join(parent, base.slice(0, index), base.slice(index + 1));
+    if (await exists(path.join(folder, "backbone.json"))) return folder;
+  }
+  return dir;
 }
 
 function checked(json: unknown, file: string): GraphModelJson {

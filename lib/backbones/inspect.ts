@@ -177,5 +177,6 @@ function guessTransform(height: number, width: number): string {
 function precisionOf(graph: Graph): BackboneManifest["precision"] {
   const stored = new Set([...graph.weights.values()].flatMap(({ quantization }) => quantization?.dtype ?? []));
   if (stored.size === 0) return "float32";
-  return stored.size === 1 && stored.has("float16") ? "float16" : "quantized";
+  const [only, ...others] = stored;
+  return others.length === 0 && (only === "float16" || only === "uint8") ? only : "quantized";
 }

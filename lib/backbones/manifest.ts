@@ -19,6 +19,21 @@ const tapSchema = z.strictObject({
   prefix_tokens: z.number().int().nonnegative().optional(),
 });
 
+/** A number for each tap, by its name. */
+const byTap = z.record(z.string(), z.number());
+
+const proofSchema = z.strictObject({
+  /**
+   * The graph against the checkpoint's tensors in their own layout, with unfolded batch norms, on a random image:
+   * how many layers were computed so, and the largest difference at any tap, relative to the tap's largest number.
+   */
+  folding: z.strictObject({ layers: z.number().int().positive(), error: z.number().nonnegative() }).optional(),
+  /** Cosine similarity to the same network in float32, on a random image, where weights are kept in less. */
+  cosine: byTap.optional(),
+  /** The largest difference from the original program's features, relative to each tap's largest number. */
+  verify: z.strictObject({ tolerance: z.number().positive(), taps: byTap }).optional(),
+});
+
 /** `backbone.json`: all that is known of a converted backbone. The format is in docs/file-formats.md. */
 export const manifestSchema = z.strictObject({
   format: z.literal(1),
@@ -43,10 +58,13 @@ export const manifestSchema = z.strictObject({
     sha256: z.string().optional(),
     licence: z.string().optional(),
   }),
-  precision: z.enum(["float32", "float16", "quantized"]),
+  /** Of the weights in their files; `quantized` where they are kept in another way. */
+  precision: z.enum(["float32", "float16", "uint8", "quantized"]),
   /** Trainable numbers in the backbone (batch norm folded in or not), and multiply-adds × 2 for one image. */
   parameters: z.number().int().nonnegative().optional(),
   flops: z.number().nonnegative().optional(),
+  /** What was checked when the checkpoint was converted. */
+  proof: proofSchema.optional(),
 });
 
 export type BackboneManifest = z.infer<typeof manifestSchema>;

@@ -54,7 +54,8 @@ export async function readCheckpoint({ file }: { file: string }): Promise<Checkp
   return { file, format: format.name, ...flatten(file, content) };
 }
 
-async function headOf(file: string): Promise<Uint8Array> {
+/** The first bytes of a file, at most 512, by which its format is known. */
+export async function headOf(file: string): Promise<Uint8Array> {
   const handle = await openCheckpoint(file);
   try {
     if ((await handle.stat()).isDirectory()) {

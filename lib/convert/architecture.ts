@@ -9,11 +9,13 @@ export type TensorShapes = ReadonlyMap<string, Pick<TensorEntry, "shape" | "dtyp
 export interface Architecture {
   /** As in the manifest, e.g. `efficientnet_lite0`. */
   arch: string;
+  /** Size of the images that it was trained with. */
   input: { height: number; width: number };
   /** What its images are put through where the user does not say. */
   transform: string;
   /**
-   * Writes the network, with a tap at every place where the field takes features.
+   * Writes the network, with a tap at every place where the field takes features. Images have the size of
+   * `graph.input`, which is `input` unless the user asked for another: position embeddings are then resampled.
    *
    * @throws UserError where a tensor is missing or has another shape.
    */
@@ -26,8 +28,11 @@ export interface ArchitectureFamily {
   name: string;
   /** All of its architectures' names. */
   archs: string[];
-  /** A tensor that every checkpoint of the family has; what stands before its name there are wrappers. */
-  marker: string;
+  /**
+   * A tensor that every checkpoint of the family has (or several, of which each checkpoint has one); what stands before
+   * its name there are wrappers.
+   */
+  marker: string | readonly string[];
   /**
    * Which architecture it is: by the shapes, or the one that was asked for.
    *

@@ -1,3 +1,4 @@
+import { noteFolding } from "./origin.js";
 import type { FloatWeight } from "./weight.js";
 
 /** A trained batch norm: y = (x − mean) / √(variance + ε) · scale + shift, a channel at a time. Shapes [channels]. */
@@ -24,7 +25,7 @@ export function foldBatchNorm(options: { kernel: FloatWeight; bias?: FloatWeight
     const [scale, variance] = [await norm.scale.read(), await norm.variance.read()];
     return Float64Array.from(scale, (value, channel) => value / Math.sqrt(variance[channel]! + norm.epsilon));
   };
-  return {
+  const folded = {
     kernel: {
       ...kernel,
       read: async () => {
@@ -46,4 +47,7 @@ export function foldBatchNorm(options: { kernel: FloatWeight; bias?: FloatWeight
       },
     },
   };
+  noteFolding(folded.kernel, options);
+  noteFolding(folded.bias, options);
+  return folded;
 }

@@ -2,13 +2,8 @@ import type { Checkpoint } from "../checkpoints/checkpoint.js";
 import type { TensorEntry } from "../checkpoints/tensor.js";
 import { didYouMean, UserError } from "../errors.js";
 import type { BatchNorm } from "./batch-norm.js";
+import { reasonUnused, type UnusedTensor } from "./unused-tensors.js";
 import type { FloatWeight } from "./weight.js";
-
-/** A tensor of a checkpoint that the graph does not hold, and why. */
-export interface UnusedTensor {
-  name: string;
-  reason: string;
-}
 
 /**
  * The tensors of a checkpoint as an architecture asks for them. What is missing or of another shape is an error, never a
@@ -74,13 +69,7 @@ export class CheckpointWeights {
   unused(): UnusedTensor[] {
     return [...this.checkpoint.tensors.keys()]
       .filter((name) => !this.taken.has(name))
-      .map((name) => ({ name, reason: this.reason(name) }));
-  }
-
-  private reason(name: string): string {
-    if (!name.startsWith(this.prefix)) return `does not belong to the network under ${this.prefix}`;
-    if (name.endsWith("num_batches_tracked")) return "counts the steps of training";
-    return `${this.arch} has no such tensor`;
+      .map((name) => ({ name, reason: reasonUnused({ name, prefix: this.prefix, arch: this.arch }) }));
   }
 
   private async finite(name: string, entry: TensorEntry): Promise<Float32Array> {

@@ -162,7 +162,7 @@ export class GraphBuilder {
    *
    * @param options.inputs a weight among them becomes a constant of the graph.
    * @param options.shape of what it gives for one image.
-   * @param options.attr besides `T`, which is float32.
+   * @param options.attr besides `T`, which is float32; all of them for an operation with `Tparams`.
    */
   operation(options: {
     name: string;
@@ -173,7 +173,9 @@ export class GraphBuilder {
   }): GraphTensor {
     const { name, op, inputs, shape, attr } = options;
     const nodes = inputs.map((input, i) => ("node" in input ? input.node : this.weight(`${name}/input${i}`, input)));
-    return this.node(name, op, nodes, shape, { T: float, ...attr });
+    // Of operations on several types, each has a name of its own.
+    const type = attr && "Tparams" in attr ? {} : { T: float };
+    return this.node(name, op, nodes, shape, { ...type, ...attr });
   }
 
   private pool(name: string, op: string, input: GraphTensor, size: Size, window: Window, filler: number) {

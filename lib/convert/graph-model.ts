@@ -4,6 +4,7 @@ import type { BackboneManifest } from "../backbones/manifest.js";
 import { writeFileAtomic, writeJson } from "../files.js";
 import { writeFolderAtomic } from "../folders.js";
 import type { GraphBuilder, GraphTensor } from "./graph-builder.js";
+import { store, storedBytes, type Precision, type Quantization } from "./precision.js";
 import { shardNames, shardsOf } from "./shards.js";
 import type { Weight } from "./weight.js";
 
@@ -14,7 +15,14 @@ export interface GraphModelJson {
   convertedBy: string;
   signature: Record<"inputs" | "outputs", Record<string, TensorInfo>>;
   modelTopology: { node: GraphBuilder["nodes"]; library: Record<string, never>; versions: { producer: number } };
-  weightsManifest: { paths: string[]; weights: { name: string; shape: number[]; dtype: "float32" | "int32" }[] }[];
+  weightsManifest: { paths: string[]; weights: WeightEntry[] }[];
+}
+
+interface WeightEntry {
+  name: string;
+  shape: number[];
+  dtype: "float32" | "int32";
+  quantization?: Quantization;
 }
 
 export interface TensorInfo {
@@ -38,7 +46,7 @@ export function graphModelJson(graph: GraphBuilder): GraphModelJson {
     modelTopology: { node: graph.nodes, library: {}, versions: { producer: 1087 } },
     weightsManifest: [
       {
-        paths: shardNames(weightBytes(graph)),
+        paths: shardNames(weightBytes(graph, "float32")),
         weights: [...graph.weights].map(([name, { shape, dtype }]) => ({ name, shape: [...shape], dtype })),
       },
     ],
@@ -49,6 +57,7 @@ export function graphModelJson(graph: GraphBuilder): GraphModelJson {
  * Writes a backbone's folder: `model.json`, weights in shards of 4 MB, `backbone.json`. The folder is filled under a
  * temporary name and then renamed, so that it is whole or absent; a backbone that was there is replaced.
  *
+ * @param options.precision of the weights in their files; float32 where undefined.
  * @throws UserError where `dir` holds something other than a backbone, or cannot be written.
  */
 export async function writeGraphModel(options: {
@@ -56,34 +65,48 @@ export async function writeGraphModel(options: {
   graph: GraphBuilder;
   model: GraphModelJson;
   manifest: BackboneManifest;
+  precision?: Precision;
 }): Promise<void> {
-  const { dir, graph, model, manifest } = options;
+  const { dir, graph, model, manifest, precision = "float32" } = options;
   const hint = "Choose another folder, or another title.";
   const fill = async (folder: string) => {
-    const [{ paths }] = model.weightsManifest as [GraphModelJson["weightsManifest"][number]];
+    const size = weightBytes(graph, precision);
+    const paths = shardNames(size);
+    const weights: WeightEntry[] = [];
     let written = 0;
-    for await (const shard of shardsOf({ bytes: weightBytes(graph), weights: bytesOf(graph) })) {
+    for await (const shard of shardsOf({ bytes: size, weights: bytesOf(graph, precision, weights) })) {
       await writeFileAtomic(path.join(folder, paths[written++]!), shard);
     }
-    await writeFileAtomic(path.join(folder, "model.json"), JSON.stringify(model));
+    const weightsManifest: GraphModelJson["weightsManifest"] = [{ paths, weights }];
+    await writeFileAtomic(path.join(folder, "model.json"), JSON.stringify({ ...model, weightsManifest }));
     await writeJson(path.join(folder, "backbone.json"), manifest);
   };
   await writeFolderAtomic({ dir, mark: "backbone.json", kind: "a backbone", hint, fill });
 }
 
-async function* bytesOf(graph: GraphBuilder): AsyncIterable<Uint8Array> {
-  for (const [name, weight] of graph.weights) yield weightBytesOf(name, weight);
+/** @param entries gets what the manifest says of each weight; a range of numbers is known once they are read. */
+async function* bytesOf(graph: GraphBuilder, precision: Precision, entries: WeightEntry[]): AsyncIterable<Uint8Array> {
+  for (const [name, weight] of graph.weights) {
+    const { bytes, quantization } = store({ name, weight, values: await valuesOf(name, weight), precision });
+    const { shape, dtype } = weight;
+    entries.push({ name, shape: [...shape], dtype, ...(quantization && { quantization }) });
+    yield bytes;
+  }
 }
 
 /** The numbers of a weight as they lie in a file, little-endian. */
 export async function weightBytesOf(name: string, weight: Weight): Promise<Uint8Array> {
-  const values = await weight.read();
-  if (values.length !== lengthOf(weight.shape)) throw new Error(`${name} has ${values.length} values`);
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  return store({ name, weight, values: await valuesOf(name, weight), precision: "float32" }).bytes;
 }
 
-function weightBytes(graph: GraphBuilder): number {
-  return [...graph.weights.values()].reduce((sum, { shape }) => sum + 4 * lengthOf(shape), 0);
+async function valuesOf(name: string, weight: Weight): Promise<Float32Array | Int32Array> {
+  const values = await weight.read();
+  if (values.length !== lengthOf(weight.shape)) throw new Error(`${name} has ${values.length} values`);
+  return values;
+}
+
+function weightBytes(graph: GraphBuilder, precision: Precision): number {
+  return [...graph.weights.values()].reduce((sum, weight) => sum + storedBytes(weight, precision), 0);
 }
 
 function lengthOf(shape: readonly number[]): number {

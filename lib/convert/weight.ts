@@ -1,3 +1,5 @@
+import { foldingOf, noteFolding, notePermutation } from "./origin.js";
+
 /** Numbers of a graph: the shape is known at once, the values are read when they are written down. */
 export interface Weight {
   shape: readonly number[];
@@ -26,7 +28,9 @@ export function convolutionKernel(weight: FloatWeight): FloatWeight {
 /** A PyTorch depthwise kernel [channels × multiplier, 1, rows, columns] as [rows, columns, channels, multiplier]. */
 export function depthwiseKernel(weight: FloatWeight, channels: number): FloatWeight {
   const [out, , rows, columns] = weight.shape as [number, number, number, number];
-  return permuted({ ...weight, shape: [channels, out / channels, rows, columns] }, [2, 3, 0, 1]);
+  const apart = { ...weight, shape: [channels, out / channels, rows, columns] };
+  noteFolding(apart, foldingOf(weight));
+  return permuted(apart, [2, 3, 0, 1]);
 }
 
 /** A PyTorch Linear's matrix [out, in] as [in, out]. */
@@ -35,11 +39,18 @@ export function linearMatrix(weight: FloatWeight): FloatWeight {
 }
 
 /** The weight with its axes in another order. */
-export function permuted({ shape, read }: FloatWeight, order: readonly number[]): FloatWeight {
+export function permuted(weight: FloatWeight, order: readonly number[]): FloatWeight {
+  const { shape, read } = weight;
   const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((product, size) => product * size, 1));
   const newShape = order.map((axis) => shape[axis]!);
   const newStrides = order.map((axis) => strides[axis]!);
-  return { shape: newShape, dtype: "float32", read: async () => permute(await read(), newShape, newStrides) };
+  const result: FloatWeight = {
+    shape: newShape,
+    dtype: "float32",
+    read: async () => permute(await read(), newShape, newStrides),
+  };
+  notePermutation(result, weight);
+  return result;
 }
 
 function permute(values: Float32Array, shape: readonly number[], strides: readonly number[]): Float32Array {

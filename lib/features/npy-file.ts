@@ -2,7 +2,7 @@ import fs from "node:fs/promises";
 
 import { UserError } from "../errors.js";
 import { asReadError } from "../files.js";
-import { fromFloat16 } from "./float16.js";
+import { fromFloat16 } from "../float16.js";
 import { decodeItems, longestHeader, product, readNpyHeader } from "./npy.js";
 import type { NpyArray, NpyHeader } from "./npy.js";
 

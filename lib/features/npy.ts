@@ -1,5 +1,5 @@
 import { UserError } from "../errors.js";
-import { fromFloat16, toFloat16 } from "./float16.js";
+import { fromFloat16, toFloat16 } from "../float16.js";
 
 /**
  * NumPy's `.npy` format, versions 1.0 to 3.0: little-endian, C order, no pickled objects. `string` stands for `<U`
