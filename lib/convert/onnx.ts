@@ -48,7 +48,10 @@ export interface ImportedOnnx {
  */
 export async function importOnnx(options: ImportOnnxOptions): Promise<ImportedOnnx> {
   const { file, out, title, arch = archOf(file), licence, taps, inputSize } = options;
-  for (const [name, what] of [[title, "the title"], [arch, "the architecture"]] as const) {
+  for (const [name, what] of [
+    [title, "the title"],
+    [arch, "the architecture"],
+  ] as const) {
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) {
       throw expected("letters, digits, points, dashes and underscores", `${what} of a backbone`, name);
     }

@@ -76,7 +76,9 @@ export function broadcastShape(call: Call, shapes: readonly (readonly number[])[
 /** With as many axes; the new ones of one in front. */
 export function ofRank(trace: Trace, value: Value, rank: number): Value {
   const { shape } = value;
-  return shape.length === rank ? value : reshape(trace, value, [...Array<number>(rank - shape.length).fill(1), ...shape]);
+  return shape.length === rank
+    ? value
+    : reshape(trace, value, [...Array<number>(rank - shape.length).fill(1), ...shape]);
 }
 
 /**
@@ -196,9 +198,12 @@ export function concat(call: Call, values: readonly Value[], axis: number): Tens
   // A network that was written for one image joins what does not depend on it without repeating it for each image.
   const fitting = values.map((value) => {
     const wanted = shape.map((size, i) => (i === axis ? value.shape[i]! : size));
-    const repeated = trace.fixedBatch === 1 && wanted.every((size, i) => size === value.shape[i] || trace.isBatch(size));
+    const repeated =
+      trace.fixedBatch === 1 && wanted.every((size, i) => size === value.shape[i] || trace.isBatch(size));
     if (wanted.join() === value.shape.join()) return value;
-    return repeated ? expand(call, value, wanted) : call.refuse(`the shape [${wanted.join(", ")}]`, `[${value.shape.join(", ")}]`);
+    return repeated
+      ? expand(call, value, wanted)
+      : call.refuse(`the shape [${wanted.join(", ")}]`, `[${value.shape.join(", ")}]`);
   });
   const inputs = fitting.map((value) => (isTensor(value) || value.dtype !== "bool" ? trace.input(value, order) : trace.arrange(trace.tensor(value), order))); // prettier-ignore
   return trace.operation("ConcatV2", [...inputs, int32([order.indexOf(axis)], [])], {
@@ -208,4 +213,3 @@ export function concat(call: Call, values: readonly Value[], axis: number): Tens
     attr: { T: typeOf(dtype), N: { i: String(inputs.length) }, Tidx: typeOf("int32") },
   });
 }
-

@@ -52,7 +52,11 @@ export const selections: Operators = {
       return slice(call.trace, tensor, new Map([[axis, { start: counted[0]!, step: 1, count: 1 }]]), axis);
     }
     const gathered = gather(call.trace, tensor, axis, counted);
-    return reshape(call.trace, gathered, [...tensor.shape.slice(0, axis), ...index.shape, ...tensor.shape.slice(axis + 1)]);
+    return reshape(call.trace, gathered, [
+      ...tensor.shape.slice(0, axis),
+      ...index.shape,
+      ...tensor.shape.slice(axis + 1),
+    ]);
   },
   Pad: (call) => {
     const input = call.tensor(0);
@@ -70,7 +74,8 @@ export const selections: Operators = {
     return [...amounts].reduce((tensor, [axis, [before, after]]) => {
       if (before === 0 && after === 0) return tensor;
       const size = tensor.shape[axis]!;
-      if (!(before + size + after <= longest)) call.refuse(`at most ${longest} elements of an axis`, String(before + size + after));
+      if (!(before + size + after <= longest))
+        call.refuse(`at most ${longest} elements of an axis`, String(before + size + after));
       const positions = Array.from({ length: before + size + after }, (_, i) => edge(call, mode, i - before, size));
       return gather(call.trace, tensor, axis, positions);
     }, input);
