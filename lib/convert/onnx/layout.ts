@@ -38,21 +38,20 @@ function jointAxes(from: readonly number[], to: readonly number[]): [number[], n
   const long = (shape: readonly number[]) => identity(shape.length).filter((axis) => shape[axis] !== 1);
   const [left, right] = [long(from), long(to)];
   const groups: [number[], number[]][] = [];
-  for (let [i, j] = [0, 0]; i < left.length || j < right.length;) {
-    const group: [number[], number[]] = [[left[i++]!], [right[j++]!]];
-    const product = (axes: number[], shape: readonly number[]) => sizeOf(axes.map((axis) => shape[axis]!));
-    for (;;) {
-      const [before, after] = [product(group[0], from), product(group[1], to)];
-      if (before === after) break;
-      if (!(i < left.length || j < right.length)) return undefined;
-      if (before < after) group[0].push(left[i++]!);
-      else group[1].push(right[j++]!);
-      if (group.flat().includes(undefined as unknown as number)) return undefined;
+  while (left.length > 0 && right.length > 0) {
+    const group: [number[], number[]] = [[left.shift()!], [right.shift()!]];
+    let [before, after] = [from[group[0][0]!]!, to[group[1][0]!]!];
+    while (before !== after) {
+      const [side, rest, shape] = before < after ? [group[0], left, from] : [group[1], right, to];
+      const axis = rest.shift();
+      if (axis === undefined) return undefined;
+      side.push(axis);
+      if (shape === from) before *= from[axis]!;
+      else after *= to[axis]!;
     }
-    if (group.flat().some((axis) => axis === undefined)) return undefined;
     groups.push(group);
   }
-  return groups;
+  return left.length + right.length === 0 ? groups : undefined;
 }
 
 /** The value with ONNX's axes in another order; of a tensor no element is moved. */

@@ -89,7 +89,7 @@ export function padded(
     const reach = (size[i]! - 1) * dilations[i]! + 1;
     const missing = Math.max(0, (output[i]! - 1) * strides[i]! + reach - length);
     const fits = output[i] === Math.ceil(length / strides[i]!);
-    return fits && before[i] === Math.floor(missing / 2) && after[i] === missing - before[i]!;
+    return fits && before[i] === Math.floor(missing / 2) && after[i] === missing - before[i];
   });
   if (way === "explicit") {
     if (isSame) return { source: input, attr: { padding: text("SAME") } };
