@@ -11,7 +11,11 @@ export function reshape(trace: Trace, value: Value, shape: readonly number[]): V
   if (value.shape.join() === shape.join()) return value;
   if (!isTensor(value)) return { ...value, shape };
   const order = orderAfter(value, shape);
-  if (!order) return trace.reshapeNode(trace.arrange(value, identity(value.shape.length)), shape);
+  if (!order) {
+    const gathered = trace.arrange(value, gatheredOrder(value, shape));
+    const after = orderAfter(gathered, shape) ?? identity(shape.length);
+    return trace.reshapeNode(gathered, after.map((axis) => shape[axis]!), after); // prettier-ignore
+  }
   return trace.reshapeNode(value, order.map((axis) => shape[axis]!), order); // prettier-ignore
 }
 
@@ -31,6 +35,14 @@ function orderAfter({ shape: from, order }: Tensor, to: readonly number[]): numb
     if (size === 1) result.splice(axis === 0 ? 0 : result.indexOf(axis - 1) + 1, 0, axis);
   });
   return result;
+}
+
+/** Axes that are joined or divided together moved side by side: what lies last, the channels, stays last. */
+function gatheredOrder({ shape: from, order }: Tensor, to: readonly number[]): number[] {
+  const groups = jointAxes(from, to) ?? [identity(from.length)].map((axes): [number[], number[]] => [axes, []]);
+  const place = (axes: number[]) => Math.min(...axes.map((axis) => order.indexOf(axis)));
+  const long = groups.map(([axes]) => axes).sort((a, b) => place(a) - place(b)).flat(); // prettier-ignore
+  return [...long, ...order.filter((axis) => !long.includes(axis))];
 }
 
 /** The smallest sets of axes, without those of one, that hold the same elements before and after. */

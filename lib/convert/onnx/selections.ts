@@ -35,6 +35,7 @@ export const selections: Operators = {
   Slice: (call) => {
     const tensor = call.tensor(0);
     const cuts = cutsOf(call, tensor.shape);
+    if ([...cuts.values()].some(({ count }) => count === 0)) call.refuse("a part that is not empty", "none");
     if ([...cuts.keys()].some((axis) => call.trace.isBatch(tensor.shape[axis]!))) {
       call.refuse("axes within an image", "the batch's");
     }
