@@ -19,7 +19,13 @@ export interface SmallModel {
 }
 
 /** An `.onnx` file of a few nodes, as bytes; images are called `x`. */
-export function onnxFile({ nodes, input = [-1, 3, 4, 4], opset = 17, outputs = ["y"], weights = {} }: SmallModel): Buffer {
+export function onnxFile({
+  nodes,
+  input = [-1, 3, 4, 4],
+  opset = 17,
+  outputs = ["y"],
+  weights = {},
+}: SmallModel): Buffer {
   const dims = input.map((size) => message(1, ...(size < 0 ? [bytes(2, "N")] : [integer(1, size)])));
   const image = [bytes(1, "x"), message(2, message(1, integer(1, 1), message(2, ...dims)))];
   return Buffer.concat([
@@ -57,4 +63,3 @@ function tensorFields(name: string, shape: number[], values: number[] | Record<s
   const entries = Object.entries(values).map(([key, value]) => message(13, bytes(1, key), bytes(2, value)));
   return [...head, ...entries, integer(14, 1)];
 }
-

@@ -86,17 +86,21 @@ describe("readOnnx", () => {
     const file = path.join(root, "fuzz.onnx");
     const byte = fc.record({ at: fc.nat(whole.length - 1), value: fc.nat(255) });
     await fc.assert(
-      fc.asyncProperty(fc.array(byte, { maxLength: 4 }), fc.integer({ min: 1, max: whole.length }), async (changes, length) => {
-        const bytes = Buffer.from(whole);
-        for (const { at, value } of changes) bytes[at] = value;
-        await fs.writeFile(file, changes.length % 2 === 0 ? bytes.subarray(0, length) : bytes);
-        try {
-          const { initializers } = await readOnnx({ file });
-          for (const tensor of initializers.values()) await tensor.read();
-        } catch (error) {
-          expect(error).toBeInstanceOf(UserError);
-        }
-      }),
+      fc.asyncProperty(
+        fc.array(byte, { maxLength: 4 }),
+        fc.integer({ min: 1, max: whole.length }),
+        async (changes, length) => {
+          const bytes = Buffer.from(whole);
+          for (const { at, value } of changes) bytes[at] = value;
+          await fs.writeFile(file, changes.length % 2 === 0 ? bytes.subarray(0, length) : bytes);
+          try {
+            const { initializers } = await readOnnx({ file });
+            for (const tensor of initializers.values()) await tensor.read();
+          } catch (error) {
+            expect(error).toBeInstanceOf(UserError);
+          }
+        },
+      ),
       { numRuns: 2000 },
     );
   });

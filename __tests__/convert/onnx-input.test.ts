@@ -68,7 +68,11 @@ describe("importOnnx", () => {
   });
 
   test.each([
-    ["an operator that is not known", { nodes: [{ op: "TopK", inputs: ["x"], outputs: ["y"], name: "best" }] }, "received TopK at the node best"],
+    [
+      "an operator that is not known",
+      { nodes: [{ op: "TopK", inputs: ["x"], outputs: ["y"], name: "best" }] },
+      "received TopK at the node best",
+    ],
     ["an operator of somebody else's", { nodes: [{ op: "Relu", inputs: ["x"], outputs: ["y"], domain: "com.example" }] }, "received com.example.Relu at the node y"], // prettier-ignore
     ["an input that nobody computes", { nodes: [{ op: "Relu", inputs: ["z"], outputs: ["y"] }] }, "inputs that are computed before it for the operator Relu at the node y"], // prettier-ignore
     ["a kernel of other channels", { nodes: [conv], weights: { w: { shape: [2, 4, 1, 1], values: [1, 2, 3, 4, 5, 6, 7, 8] } }, outputs: ["c"] }, "Expected 4 channels for the operator Conv at the node first"], // prettier-ignore
@@ -132,7 +136,9 @@ describe("importOnnx", () => {
 /** onnxruntime for Node, where it is installed: it is needed for this test alone. */
 interface Runtime {
   InferenceSession: {
-    create(file: string): Promise<{ run(feeds: object): Promise<Record<string, { data: Float32Array; dims: number[] }>> }>;
+    create(
+      file: string,
+    ): Promise<{ run(feeds: object): Promise<Record<string, { data: Float32Array; dims: number[] }>> }>;
   };
   Tensor: new (type: "float32", data: Float32Array, dims: number[]) => object;
 }

@@ -22,9 +22,13 @@ beforeAll(async () => (root = await fs.mkdtemp(path.join(os.tmpdir(), "onnx-")))
 afterAll(() => fs.rm(root, { recursive: true }));
 
 /** What the graph that was written gives at its taps for images of [N, H, W, 3]. */
-async function run(dir: string, input: tf.Tensor4D, nodes: string[]): Promise<{ shape: number[]; values: Float32Array }[]> {
+async function run(
+  dir: string,
+  input: tf.Tensor4D,
+  nodes: string[],
+): Promise<{ shape: number[]; values: Float32Array }[]> {
   const files = await openGraphFiles(dir);
-  const forward = await openForwardPass({ files, inputNode: "images", nodes });
+  const forward = await openForwardPass({ files, inputNode: "images" });
   try {
     const outputs = await forward.run({ input, nodes });
     const results = [];
@@ -121,7 +125,8 @@ describeOnBackends("an operator", ({ device }) => {
     x.dispose();
     const shape = [images, ...one.shape.slice(1).filter((size, i, all) => size !== 1 || i === all.length - 1 || one.shape.length < 4)]; // prettier-ignore
     expect(seen!.values.length).toBe(shape.reduce((product, size) => product * size, 1));
-    const whole = seen!.shape.length === one.shape.length ? one.shape : shape.filter((size, i) => i === 0 || size !== 1);
+    const whole =
+      seen!.shape.length === one.shape.length ? one.shape : shape.filter((size, i) => i === 0 || size !== 1);
     const differences = arranged(floats(one.values), whole, seen!.shape).map((expected) => furthest(seen!.values, expected)); // prettier-ignore
     expect(Math.min(...differences)).toBeLessThan(2e-5);
   });

@@ -79,7 +79,9 @@ export async function readOnnx({ file }: { file: string }): Promise<OnnxModel> {
 
 /** Whether a file that begins with these bytes may be one: ModelProto begins with its version, 1 to 127. */
 export function looksLikeOnnx(head: Uint8Array): boolean {
-  return head.length > 3 && head[0] === 0x08 && head[1]! > 0 && head[1]! < 0x80 && [0x12, 0x3a, 0x42].includes(head[2]!);
+  return (
+    head.length > 3 && head[0] === 0x08 && head[1]! > 0 && head[1]! < 0x80 && [0x12, 0x3a, 0x42].includes(head[2]!)
+  );
 }
 
 async function readModel(reader: ByteReader, size: number): Promise<OnnxModel> {
@@ -184,7 +186,8 @@ async function readNode(reader: ByteReader, field: Field): Promise<OnnxNode> {
         node.domain = textOf(reader, part).replace(/^ai\.onnx$/, "");
     }
   }
-  if (node.op === "" || node.outputs.length === 0) throw damaged(reader.file, `a node before byte ${reader.position} does nothing`);
+  if (node.op === "" || node.outputs.length === 0)
+    throw damaged(reader.file, `a node before byte ${reader.position} does nothing`);
   return { ...node, name: node.name || node.outputs[0]! };
 }
 

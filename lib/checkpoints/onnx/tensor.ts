@@ -147,5 +147,8 @@ function listed(dtype: DType, numbers: number[]): TensorData {
 }
 
 function wrongSize(file: string, label: string, { shape, dtype }: Described, received: number) {
-  return damaged(file, `${label} should hold ${dtype} numbers of the shape [${shape.join(", ")}] but holds ${received}`);
+  return damaged(
+    file,
+    `${label} should hold ${dtype} numbers of the shape [${shape.join(", ")}] but holds ${received}`,
+  );
 }

@@ -18,7 +18,7 @@ export const convolutions: Operators = {
   Conv: (call) => {
     const { trace } = call;
     const kernel = call.constant(1);
-    const [channelsOut, channelsInGroup, ...size] = kernel.shape as [number, number, ...number[]];
+    const [, channelsInGroup, ...size] = kernel.shape as [number, number, ...number[]];
     if (size.length !== 2) call.refuse("a kernel of rows and columns", `${size.length} axes`);
     const input = trace.arrange(imagesOf(call), nhwc);
     const groups = call.integer("group", 1);

@@ -9,7 +9,12 @@ import type { Operators } from "./operators.js";
 /** An operation of TensorFlow on each element of one tensor. */
 export function each(trace: Trace, op: string, input: Tensor, attr?: Record<string, unknown>): Tensor {
   const shape = input.order.map((axis) => input.shape[axis]!);
-  return trace.operation(op, [input], { shape, order: input.order, dtype: input.dtype, attr: { T: typeOf(input.dtype), ...attr } });
+  return trace.operation(op, [input], {
+    shape,
+    order: input.order,
+    dtype: input.dtype,
+    attr: { T: typeOf(input.dtype), ...attr },
+  });
 }
 
 /** An operation with a number. */
@@ -111,7 +116,11 @@ export const elementwise: Operators = {
     const [condition, yes, no] = [call.input(0), call.input(1), call.input(2)];
     // Not every backend repeats the smaller ones of three.
     const shape = broadcastShape(call, [condition.shape, yes.shape, no.shape]);
-    const [chosen, a, b] = [condition, yes, no].map((value) => call.trace.tensor(expand(call, value, shape))) as [Tensor, Tensor, Tensor];
+    const [chosen, a, b] = [condition, yes, no].map((value) => call.trace.tensor(expand(call, value, shape))) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
     const { order, dtype } = a;
     return call.trace.operation("SelectV2", [call.trace.arrange(chosen, order), a, call.trace.arrange(b, order)], {
       shape: order.map((axis) => shape[axis]!),
@@ -159,7 +168,8 @@ export const elementwise: Operators = {
   },
   Cast: (call) => {
     const input = call.input(0);
-    const dtype = castTypes[call.integer("to", 1)] ?? call.refuse("a type of numbers", `the type ${call.integer("to", 1)}`);
+    const dtype =
+      castTypes[call.integer("to", 1)] ?? call.refuse("a type of numbers", `the type ${call.integer("to", 1)}`);
     if (isTensor(input)) {
       if (input.dtype === dtype) return input;
       return { ...each(call.trace, "Cast", input, cast(input.dtype, dtype)), dtype };
@@ -188,7 +198,8 @@ const castTypes: Record<number, DType> = {
 };
 
 function castConstant(input: Constant, dtype: DType): Constant {
-  const convert = (value: number) => (dtype === "bool" ? Number(value !== 0) : dtype === "int32" ? Math.trunc(value) : value);
+  const convert = (value: number) =>
+    dtype === "bool" ? Number(value !== 0) : dtype === "int32" ? Math.trunc(value) : value;
   const values = input.values?.map(convert);
   const read = async () => {
     const data = await input.read();

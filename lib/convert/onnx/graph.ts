@@ -39,7 +39,9 @@ function imageInput({ inputs, file }: OnnxModel): OnnxInput {
   const [input, ...more] = inputs;
   const takesImages = input?.shape.length === 4 && (input.shape[1] === 3 || input.shape[3] === 3);
   if (takesImages && input.type === 1 && more.length === 0) return input;
-  const seen = inputs.map(({ name, shape }) => `${name} [${shape.map((size) => (size < 0 ? "any" : size)).join(", ")}]`);
+  const seen = inputs.map(
+    ({ name, shape }) => `${name} [${shape.map((size) => (size < 0 ? "any" : size)).join(", ")}]`,
+  );
   throw new UserError(
     `Expected one input of float32 images [batch, 3, height, width] for ${file} but received ${seen.join(" and ") || "none"}`,
   );
@@ -69,10 +71,13 @@ async function traced(
 }
 
 function sideOf(file: string, own: number, wanted: number, asked: boolean): number {
-  if (own > longest) throw new UserError(`Expected images of at most ${longest} pixels a side for ${file} but received ${own}`);
+  if (own > longest)
+    throw new UserError(`Expected images of at most ${longest} pixels a side for ${file} but received ${own}`);
   if (own < 0) return wanted;
   if (!asked || own === wanted) return own;
-  throw new UserError(`Expected images of ${own} pixels for ${file}, which was exported for them, but received ${wanted}`);
+  throw new UserError(
+    `Expected images of ${own} pixels for ${file}, which was exported for them, but received ${wanted}`,
+  );
 }
 
 /** The nodes that the taps need, or the outputs where the taps are not known yet: a detector's head may be left alone. */

@@ -11,7 +11,11 @@ export function reshape(trace: Trace, value: Value, shape: readonly number[]): V
   if (value.shape.join() === shape.join()) return value;
   if (!isTensor(value)) return { ...value, shape };
   const order = orderAfter(value, shape);
-  if (!order) return trace.reshapeNode(trace.arrange(value, identity(value.shape.length)), shape);
+  if (!order) {
+    const gathered = trace.arrange(value, gatheredOrder(value, shape));
+    const after = orderAfter(gathered, shape) ?? identity(shape.length);
+    return trace.reshapeNode(gathered, after.map((axis) => shape[axis]!), after); // prettier-ignore
+  }
   return trace.reshapeNode(value, order.map((axis) => shape[axis]!), order); // prettier-ignore
 }
 
@@ -33,26 +37,33 @@ function orderAfter({ shape: from, order }: Tensor, to: readonly number[]): numb
   return result;
 }
 
+/** Axes that are joined or divided together moved side by side: what lies last, the channels, stays last. */
+function gatheredOrder({ shape: from, order }: Tensor, to: readonly number[]): number[] {
+  const groups = jointAxes(from, to) ?? [identity(from.length)].map((axes): [number[], number[]] => [axes, []]);
+  const place = (axes: number[]) => Math.min(...axes.map((axis) => order.indexOf(axis)));
+  const long = groups.map(([axes]) => axes).sort((a, b) => place(a) - place(b)).flat(); // prettier-ignore
+  return [...long, ...order.filter((axis) => !long.includes(axis))];
+}
+
 /** The smallest sets of axes, without those of one, that hold the same elements before and after. */
 function jointAxes(from: readonly number[], to: readonly number[]): [number[], number[]][] | undefined {
   const long = (shape: readonly number[]) => identity(shape.length).filter((axis) => shape[axis] !== 1);
   const [left, right] = [long(from), long(to)];
   const groups: [number[], number[]][] = [];
-  for (let [i, j] = [0, 0]; i < left.length || j < right.length;) {
-    const group: [number[], number[]] = [[left[i++]!], [right[j++]!]];
-    const product = (axes: number[], shape: readonly number[]) => sizeOf(axes.map((axis) => shape[axis]!));
-    for (;;) {
-      const [before, after] = [product(group[0], from), product(group[1], to)];
-      if (before === after) break;
-      if (!(i < left.length || j < right.length)) return undefined;
-      if (before < after) group[0].push(left[i++]!);
-      else group[1].push(right[j++]!);
-      if (group.flat().includes(undefined as unknown as number)) return undefined;
+  while (left.length > 0 && right.length > 0) {
+    const group: [number[], number[]] = [[left.shift()!], [right.shift()!]];
+    let [before, after] = [from[group[0][0]!]!, to[group[1][0]!]!];
+    while (before !== after) {
+      const [side, rest, shape] = before < after ? [group[0], left, from] : [group[1], right, to];
+      const axis = rest.shift();
+      if (axis === undefined) return undefined;
+      side.push(axis);
+      if (shape === from) before *= from[axis]!;
+      else after *= to[axis]!;
     }
-    if (group.flat().some((axis) => axis === undefined)) return undefined;
     groups.push(group);
   }
-  return groups;
+  return left.length + right.length === 0 ? groups : undefined;
 }
 
 /** The value with ONNX's axes in another order; of a tensor no element is moved. */
@@ -76,7 +87,9 @@ export function broadcastShape(call: Call, shapes: readonly (readonly number[])[
 /** With as many axes; the new ones of one in front. */
 export function ofRank(trace: Trace, value: Value, rank: number): Value {
   const { shape } = value;
-  return shape.length === rank ? value : reshape(trace, value, [...Array<number>(rank - shape.length).fill(1), ...shape]);
+  return shape.length === rank
+    ? value
+    : reshape(trace, value, [...Array<number>(rank - shape.length).fill(1), ...shape]);
 }
 
 /**
@@ -196,9 +209,12 @@ export function concat(call: Call, values: readonly Value[], axis: number): Tens
   // A network that was written for one image joins what does not depend on it without repeating it for each image.
   const fitting = values.map((value) => {
     const wanted = shape.map((size, i) => (i === axis ? value.shape[i]! : size));
-    const repeated = trace.fixedBatch === 1 && wanted.every((size, i) => size === value.shape[i] || trace.isBatch(size));
+    const repeated =
+      trace.fixedBatch === 1 && wanted.every((size, i) => size === value.shape[i] || trace.isBatch(size));
     if (wanted.join() === value.shape.join()) return value;
-    return repeated ? expand(call, value, wanted) : call.refuse(`the shape [${wanted.join(", ")}]`, `[${value.shape.join(", ")}]`);
+    return repeated
+      ? expand(call, value, wanted)
+      : call.refuse(`the shape [${wanted.join(", ")}]`, `[${value.shape.join(", ")}]`);
   });
   const inputs = fitting.map((value) => (isTensor(value) || value.dtype !== "bool" ? trace.input(value, order) : trace.arrange(trace.tensor(value), order))); // prettier-ignore
   return trace.operation("ConcatV2", [...inputs, int32([order.indexOf(axis)], [])], {
@@ -208,4 +224,3 @@ export function concat(call: Call, values: readonly Value[], axis: number): Tens
     attr: { T: typeOf(dtype), N: { i: String(inputs.length) }, Tidx: typeOf("int32") },
   });
 }
-

@@ -34,7 +34,10 @@ export const matrices: Operators = {
   Einsum: (call) => {
     const [left, right, result, ...more] = call.text("equation", "").replace(/\s/g, "").split(/,|->/) as [string, string, string]; // prettier-ignore
     const letters = [left, right, result];
-    if (more.length > 0 || !letters.every((word) => /^[A-Za-z]*$/.test(word ?? "!") && new Set(word).size === word.length)) {
+    if (
+      more.length > 0 ||
+      !letters.every((word) => /^[A-Za-z]*$/.test(word ?? "!") && new Set(word).size === word.length)
+    ) {
       call.refuse("two operands whose axes differ, as in bhd,hde->bhe", call.text("equation", ""));
     }
     return einsum(call, left, right, result);
@@ -77,14 +80,16 @@ export function rearrangedMatMul(call: Call, left: Tensor, matrix: Value): Tenso
 /** As a product of matrices: [both …, left's own, summed] · [both …, summed, right's own]. */
 function einsum(call: Call, left: string, right: string, result: string): Value {
   const [a, b] = [call.input(0), call.input(1)];
-  const size = (letter: string) => (left.includes(letter) ? a.shape[left.indexOf(letter)]! : b.shape[right.indexOf(letter)]!);
+  const size = (letter: string) =>
+    left.includes(letter) ? a.shape[left.indexOf(letter)]! : b.shape[right.indexOf(letter)]!;
   const sizes = (letters: string[]) => letters.map(size);
   const both = [...left].filter((letter) => right.includes(letter) && result.includes(letter));
   const summed = [...left].filter((letter) => right.includes(letter) && !result.includes(letter));
   const own = (word: string) => [...word].filter((letter) => !both.includes(letter) && !summed.includes(letter));
   const [ofLeft, ofRight] = [own(left), own(right)];
   const all = [...both, ...ofLeft, ...ofRight];
-  if ([...result].sort().join() !== [...all].sort().join()) call.refuse("axes that are summed in both operands", call.text("equation", ""));
+  if ([...result].sort().join() !== [...all].sort().join())
+    call.refuse("axes that are summed in both operands", call.text("equation", ""));
   const matrix = (value: Value, word: string, letters: string[], shape: number[]) =>
     reshape(call.trace, transpose(value, letters.map((letter) => word.indexOf(letter))), [...sizes(both), ...shape]); // prettier-ignore
   const product = matMul(
@@ -94,4 +99,3 @@ function einsum(call: Call, left: string, right: string, result: string): Value 
   );
   return transpose(reshape(call.trace, product, sizes(all)), [...result].map((letter) => all.indexOf(letter))); // prettier-ignore
 }
-

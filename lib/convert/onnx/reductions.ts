@@ -80,4 +80,3 @@ function softmax(call: Call, input: Tensor, axis: number): Tensor {
 function lowered(call: Call, input: Tensor, axes: readonly number[]): Tensor {
   return together(call, "Sub", [input, reduce(call, "Max", input, axes, true)]);
 }
-

@@ -34,7 +34,9 @@ function resize(call: Call, scales?: readonly number[], sizes?: readonly number[
     if (trace.isBatch(size)) call.refuse("axes within an image", "the batch's");
     if (!(target >= 1 && target <= longest)) call.refuse(`1 to ${longest} elements of an axis`, String(target));
     const scale = scales?.[axis] ?? target / size;
-    const taps = Array.from({ length: target }, (_, position) => weightsAt(call, sourceOf(call, position, scale, size, target), size, scale));
+    const taps = Array.from({ length: target }, (_, position) =>
+      weightsAt(call, sourceOf(call, position, scale, size, target), size, scale),
+    );
     result =
       call.text("mode", "nearest") === "nearest"
         ? gather(trace, result, axis, taps.map((tap) => [...tap.keys()][0]!)) // prettier-ignore
@@ -65,7 +67,9 @@ function weightsAt(call: Call, source: number, size: number, scale: number): Map
   const mode = call.text("mode", "nearest");
   const inside = (position: number) => Math.max(0, Math.min(position, size - 1));
   if (mode === "nearest") {
-    return new Map([[inside(rounded(source, call.text("nearest_mode", call.opset < 11 ? "floor" : "round_prefer_floor"))), 1]]);
+    return new Map([
+      [inside(rounded(source, call.text("nearest_mode", call.opset < 11 ? "floor" : "round_prefer_floor"))), 1],
+    ]);
   }
   const stretch = call.integer("antialias", 0) === 1 ? Math.max(1, 1 / scale) : 1;
   const radius = (mode === "cubic" ? 2 : 1) * stretch;

@@ -35,6 +35,7 @@ export const selections: Operators = {
   Slice: (call) => {
     const tensor = call.tensor(0);
     const cuts = cutsOf(call, tensor.shape);
+    if ([...cuts.values()].some(({ count }) => count === 0)) call.refuse("a part that is not empty", "none");
     if ([...cuts.keys()].some((axis) => call.trace.isBatch(tensor.shape[axis]!))) {
       call.refuse("axes within an image", "the batch's");
     }
@@ -52,7 +53,11 @@ export const selections: Operators = {
       return slice(call.trace, tensor, new Map([[axis, { start: counted[0]!, step: 1, count: 1 }]]), axis);
     }
     const gathered = gather(call.trace, tensor, axis, counted);
-    return reshape(call.trace, gathered, [...tensor.shape.slice(0, axis), ...index.shape, ...tensor.shape.slice(axis + 1)]);
+    return reshape(call.trace, gathered, [
+      ...tensor.shape.slice(0, axis),
+      ...index.shape,
+      ...tensor.shape.slice(axis + 1),
+    ]);
   },
   Pad: (call) => {
     const input = call.tensor(0);
@@ -70,7 +75,8 @@ export const selections: Operators = {
     return [...amounts].reduce((tensor, [axis, [before, after]]) => {
       if (before === 0 && after === 0) return tensor;
       const size = tensor.shape[axis]!;
-      if (!(before + size + after <= longest)) call.refuse(`at most ${longest} elements of an axis`, String(before + size + after));
+      if (!(before + size + after <= longest))
+        call.refuse(`at most ${longest} elements of an axis`, String(before + size + after));
       const positions = Array.from({ length: before + size + after }, (_, i) => edge(call, mode, i - before, size));
       return gather(call.trace, tensor, axis, positions);
     }, input);

@@ -76,7 +76,8 @@ export const shapes: Operators = {
 };
 
 function rearranged(call: Call, split: number[], order: number[], result: number[]): Value {
-  if (![...split, ...result].every(Number.isInteger)) call.refuse("sizes that blocks divide", call.input(0).shape.join("x"));
+  if (![...split, ...result].every(Number.isInteger))
+    call.refuse("sizes that blocks divide", call.input(0).shape.join("x"));
   return reshape(call.trace, transpose(reshape(call.trace, call.input(0), split), order), result);
 }
 
@@ -107,7 +108,10 @@ function reshapeTarget(call: Call, shape: readonly number[], given: readonly num
 
 function checked(call: Call, shape: readonly number[], sizes: number[]): number[] {
   if (sizeOf(sizes) !== sizeOf(shape) || !sizes.every((size) => Number.isInteger(size) && size >= 0)) {
-    call.refuse(`a shape for ${call.trace.perImage(shape).join("x")} numbers`, `[${call.trace.perImage(sizes).join(", ")}]`);
+    call.refuse(
+      `a shape for ${call.trace.perImage(shape).join("x")} numbers`,
+      `[${call.trace.perImage(sizes).join(", ")}]`,
+    );
   }
   return sizes;
 }

@@ -14,7 +14,12 @@ import type { Tensor } from "./value.js";
  * @param options.nodes names of ONNX's nodes, and of what each gives first.
  * @throws UserError where a name fits nothing, or what cannot be a feature: no numbers for each image by itself.
  */
-export function tapNamed(options: { trace: Trace; names: readonly string[]; nodes: ReadonlyMap<string, string>; file: string }): void {
+export function tapNamed(options: {
+  trace: Trace;
+  names: readonly string[];
+  nodes: ReadonlyMap<string, string>;
+  file: string;
+}): void {
   const { trace, names, nodes, file } = options;
   const found = names.flatMap((name) => matching(name, trace, nodes, file));
   for (const [name, output] of new Map(found)) {
@@ -62,7 +67,9 @@ function matching(pattern: string, trace: Trace, nodes: ReadonlyMap<string, stri
 }
 
 function unfit(name: string, file: string, received: string): UserError {
-  return new UserError(`Expected a map, tokens or a vector for each image at the tap ${name} of ${file} but received ${received}`);
+  return new UserError(
+    `Expected a map, tokens or a vector for each image at the tap ${name} of ${file} but received ${received}`,
+  );
 }
 
 /** Order and shape of a tensor as features, its batch in front; a text where it is no feature. */
@@ -82,7 +89,9 @@ function featuresOf(trace: Trace, value: Tensor): Tensor | string {
   if (typeof found === "string") return found;
   const tensor = trace.reshapeNode(trace.arrange(value, found.order), found.shape);
   // What is fed cannot be fetched.
-  return tensor.node === trace.graph.input.node ? trace.operation("Identity", [tensor], { shape: found.shape }) : tensor;
+  return tensor.node === trace.graph.input.node
+    ? trace.operation("Identity", [tensor], { shape: found.shape })
+    : tensor;
 }
 
 function tap(trace: Trace, name: string, tensor: Tensor): void {

@@ -118,7 +118,9 @@ export class Trace {
   weight(constant: Constant, order?: readonly number[]): Weight {
     // A size that was worked out from the batch is no constant.
     if (this.isAnyBatch && constant.values?.some((value) => this.isBatch(value) || this.isBatch(-value))) {
-      throw new UserError(`Expected a network that treats each image alike but ${this.name} computes with the batch's size`);
+      throw new UserError(
+        `Expected a network that treats each image alike but ${this.name} computes with the batch's size`,
+      );
     }
     return weightOf(constant, order);
   }
@@ -149,7 +151,9 @@ export class Trace {
   /** Sizes as TensorFlow's Reshape takes them: −1 where the batch is in. */
   private reshapeTarget(shape: readonly number[]): number[] {
     if (shape.filter((size) => this.isBatch(size)).length > 1) {
-      throw new UserError(`Expected a network that treats each image alone but ${this.name} compares images of a batch`);
+      throw new UserError(
+        `Expected a network that treats each image alone but ${this.name} compares images of a batch`,
+      );
     }
     return shape.map((size) => (this.isBatch(size) ? -1 : size));
   }
@@ -282,4 +286,3 @@ export function ints(values: readonly number[]) {
 export function text(value: string) {
   return { s: Buffer.from(value).toString("base64") };
 }
-

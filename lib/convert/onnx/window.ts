@@ -33,7 +33,15 @@ export function windowOf(call: Call, input: Tensor, size: Pair): SlidingWindow {
   const pads = call.integers("pads") ?? [0, 0, 0, 0];
   const auto = call.text("auto_pad", "NOTSET");
   const ceil = call.integer("ceil_mode", 0) === 1;
-  const window: SlidingWindow = { size, strides, dilations, before: [0, 0], after: [0, 0], beyond: [0, 0], output: [0, 0] };
+  const window: SlidingWindow = {
+    size,
+    strides,
+    dilations,
+    before: [0, 0],
+    after: [0, 0],
+    beyond: [0, 0],
+    output: [0, 0],
+  };
   for (const i of [0, 1] as const) {
     const length = input.shape[2 + i]!;
     const reach = (size[i] - 1) * dilations[i] + 1;
@@ -81,7 +89,7 @@ export function padded(
     const reach = (size[i]! - 1) * dilations[i]! + 1;
     const missing = Math.max(0, (output[i]! - 1) * strides[i]! + reach - length);
     const fits = output[i] === Math.ceil(length / strides[i]!);
-    return fits && before[i] === Math.floor(missing / 2) && after[i] === missing - before[i]!;
+    return fits && before[i] === Math.floor(missing / 2) && after[i] === missing - before[i];
   });
   if (way === "explicit") {
     if (isSame) return { source: input, attr: { padding: text("SAME") } };
