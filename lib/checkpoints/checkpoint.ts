@@ -31,7 +31,7 @@ export type PlainScalar = string | number | bigint | boolean | null;
 const formats: CheckpointFormat[] = [npz, torchZip, torchLegacy, plainPickle, safetensors, safetensorsIndex, npy];
 
 /** No checkpoint nests deeper, holds more, or has longer names; a hostile one may, by referring to itself. */
-const limits = { depth: 256, items: 10_000_000, names: 200_000, nameLength: 1024 };
+const limits = { depth: 256, objects: 400_000, items: 10_000_000, nameLength: 1024 };
 
 /**
  * Opens a checkpoint by what is in it, whatever its name ends in. Nothing in it is executed, and the tensors' values
@@ -88,12 +88,13 @@ function flatten(file: string, { root, entry }: CheckpointContent): Pick<Checkpo
   const tensors = new Map<string, TensorEntry>();
   const values = new Map<string, PlainValue>();
   const ancestors = new Set<unknown>();
-  let items = 0;
+  let [objects, items] = [0, 0];
 
   const walk = (value: unknown, name: string, depth: number): void => {
-    items += 1 + (Array.isArray(value) ? value.length : value instanceof Set || value instanceof Map ? value.size : 0);
+    objects++;
+    items += Array.isArray(value) ? value.length : value instanceof Set || value instanceof Map ? value.size : 0;
     if (items > limits.items) throw damaged(file, `it holds more than ${limits.items} items`);
-    if (tensors.size + values.size > limits.names) throw damaged(file, `it holds more than ${limits.names} names`);
+    if (objects > limits.objects) throw damaged(file, `it holds more than ${limits.objects} objects`);
     if (depth > limits.depth) throw damaged(file, `it nests deeper than ${limits.depth} levels`);
     if (name.length > limits.nameLength) throw damaged(file, `a name in it is longer than ${limits.nameLength}`);
     const tensor = entry(value);
