@@ -52,11 +52,11 @@ export function vitArch(kind: string, { width, depth, patch }: Omit<VitDimension
  * @returns undefined where the name is of another kind.
  */
 export function namedDimensions(arch: string, kind: string, found: VitDimensions): VitDimensions | undefined {
-  const match = new RegExp(`^${kind}_(?:([a-z0-9]+?)|(\\d+)x(\\d+))_patch(\\d+)(?:_heads(\\d+))?(?:_[a-z]+)?$`).exec(
+  const match = new RegExp(`^${kind}_(?:(\\d+)x(\\d+)|([a-z0-9]+))_patch(\\d+)(?:_heads(\\d+))?(?:_[a-z]+)?$`).exec(
     arch,
   );
   if (!match) return undefined;
-  const [, name, width, depth, patch, heads] = match;
+  const [, width, depth, name, patch, heads] = match;
   const size = vitSizes.find((one) => one.name === name);
   if (name !== undefined && !size) return undefined;
   const [ownWidth, ownDepth] = size ? [size.width, size.depth] : [Number(width), Number(depth)];

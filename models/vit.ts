@@ -230,17 +230,24 @@ function takeAttention(weights: CheckpointWeights, name: string, options: BlockO
     const found = suffixes.find((suffix) => weights.has(`${name}.${suffix}.weight`));
     return found === undefined ? undefined : takeNorm(weights, `${name}.${found}`, size, epsilon);
   };
-  const [query, key, value] = takeQueryKeyValue(weights, name, width);
-  const turned = (part: Linear) => (rotation ? withSplitPairs(part, heads) : part);
   return {
     heads,
-    qkv: joinLinears([turned(query), turned(key), value]),
+    qkv: takeQkv(weights, name, options),
     out: takeLinear(weights, `${name}.proj`, width, width),
     queryNorm: norm(["q_norm"], width / heads),
     keyNorm: norm(["k_norm"], width / heads),
     norm: norm(["norm", "inner_attn_ln"], width),
     rotation,
   };
+}
+
+function takeQkv(weights: CheckpointWeights, name: string, { dimensions, rotation }: BlockOptions): Linear {
+  const { width, heads } = dimensions;
+  const isWhole = weights.has(`${name}.qkv.weight`) && !weights.has(`${name}.q_bias`);
+  if (isWhole && !rotation) return takeLinear(weights, `${name}.qkv`, 3 * width, width);
+  const [query, key, value] = takeQueryKeyValue(weights, name, width);
+  const turned = (part: Linear) => (rotation ? withSplitPairs(part, heads) : part);
+  return joinLinears([turned(query), turned(key), value]);
 }
 
 function takeQueryKeyValue(weights: CheckpointWeights, name: string, width: number): [Linear, Linear, Linear] {

@@ -212,6 +212,9 @@ def with_open_clip():
 
 
 def with_transformers():
+    import tempfile
+
+    from safetensors.torch import load_file
     from transformers import (
         CLIPVisionConfig, CLIPVisionModelWithProjection, Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig,
         Dinov2WithRegistersModel, SiglipVisionConfig, SiglipVisionModel, ViTConfig, ViTModel,
@@ -237,7 +240,13 @@ def with_transformers():
             taps["norm"] = result.last_hidden_state
         if name == "hf_siglip":
             taps["pooled"] = result.pooler_output
-        save(name, model.state_dict(), image, taps)
+        # Files have other names than modules; SigLIP's published ones have one more in front.
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_pretrained(folder)
+            state = load_file(f"{folder}/model.safetensors")
+        if name == "hf_siglip":
+            state = {f"vision_model.{key}": value for key, value in state.items()}
+        save(name, state, image, taps)
 
 
 def with_sam():
