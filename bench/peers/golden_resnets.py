@@ -257,14 +257,14 @@ def vggs():
 
 
 @torch.no_grad()
-def regnets(name, se_ratio):
+def regnet_y():
     params = regnet.BlockParams(
         depths=[1, 2, 1, 1],
         widths=[8, 16, 16, 80],
         group_widths=[8, 8, 8, 40],
         bottleneck_multipliers=[1.0] * 4,
         strides=[2] * 4,
-        se_ratio=se_ratio,
+        se_ratio=0.25,
     )
     model = randomise(regnet.RegNet(params, num_classes=5, stem_width=8), 6)
     taps = {}
@@ -273,7 +273,7 @@ def regnets(name, se_ratio):
         taps[f"res{i + 2}"] = x = model.trunk_output[i](x)
     taps["res5avg"] = x = x.mean((2, 3))
     taps["logits"] = model.fc(x)
-    save(name, model, taps)
+    save("regnet_y", model, taps)
 
 
 class ClipBottleneck(nn.Module):
@@ -354,15 +354,37 @@ def clip():
     save("clip", model, taps)
 
 
+@torch.no_grad()
+def deep_stem():
+    """As timm's resnet50d and its kin: three convolutions first, means in the shortcuts."""
+    model = narrow_resnet(resnet.Bottleneck, [1, 1, 1, 1], (4, 8, 16, 32), 8, 5)
+    sizes = [(3, 4, 2), (4, 4, 1), (4, 8, 1)]
+    convolutions = [nn.Conv2d(a, b, 3, stride=stride, padding=1, bias=False) for a, b, stride in sizes]
+    norms = [nn.BatchNorm2d(4), nn.BatchNorm2d(4)]
+    layers = [convolutions[0], norms[0], nn.ReLU(), convolutions[1], norms[1], nn.ReLU(), convolutions[2]]
+    model.conv1 = nn.Sequential(*layers)
+    for i in range(4):
+        block = getattr(model, f"layer{i + 1}")[0]
+        convolution, norm = block.downsample
+        pool = nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False) if i > 0 else nn.Identity()
+        convolution.stride = (1, 1)
+        block.downsample = nn.Sequential(pool, convolution, norm)
+    randomise(model, 8)
+    taps = {}
+    taps["conv1"] = x = model.relu(model.bn1(model.conv1(images(1, 72))))
+    taps["res1"] = x = model.maxpool(x)
+    save("deep_stem", model, tail(model, x, taps))
+
+
 resnext()
 byol()
 simclr()
 cifar("A", 10)
 cifar("B", 100)
 vggs()
-regnets("regnet_x", None)
-regnets("regnet_y", 0.25)
+regnet_y()
 clip()
+deep_stem()
 
 
 def shapes():

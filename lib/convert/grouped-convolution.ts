@@ -24,14 +24,15 @@ export function groupedConvolution(
 }
 
 /** Channels that one plain convolution takes; see {@link groupedConv2d}. */
-const channelsOfPart = 64;
+const channelsOfPart = 32;
 
 /**
- * A grouped convolution by plain ones, for not every backend knows groups: the channels are cut into parts of up to 64
+ * A grouped convolution by plain ones, for not every backend knows groups: the channels are cut into parts of up to 32
  * channels, each part is convolved with a kernel that is zero between its groups, and the results are joined.
  *
- * One convolution a group costs hundreds of nodes; one for all groups costs as many multiplications as there are
- * groups, and weights that are nearly all zero. What was measured is in docs/architecture.md.
+ * Measured for the 3×3 convolutions of ResNeXt-50 (32 groups; one of each stage, batch of 4, two shared cores): in parts
+ * of 32 channels 0.77 s on WebAssembly and 0.15 s on native TensorFlow, with 2.2 MB of weights; one convolution a group
+ * 2.3 s, 0.18 s and 1.6 MB; one for all groups 2.9 s, 0.78 s and 50 MB.
  *
  * @param kernel PyTorch's layout, [out, in / groups, rows, columns].
  */
