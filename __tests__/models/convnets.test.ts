@@ -204,6 +204,33 @@ describe("recognition", () => {
     expect(graph.taps.at(-1)!.tensor.shape).toEqual([1000]);
   });
 
+  test("a tower of OpenCLIP is timm's network with a projection behind it", async () => {
+    const { tensors } = await readCheckpoint({ file: house[0]!.file });
+    const trunk = [...tensors].filter(([name]) => !name.startsWith("head.fc"));
+    const checkpoint = {
+      file: "open_clip.pth",
+      tensors: new Map([
+        ...trunk.map(([name, entry]) => [`visual.trunk.${name}`, entry] as const),
+        ["visual.head.proj.weight", unread([640, 48])] as const,
+        ["text_projection", unread([64, 640])] as const,
+      ]),
+    };
+    const { architecture, prefix } = recogniseArchitecture({ checkpoint });
+    expect([architecture.arch, prefix, architecture.transform]).toEqual([
+      "convnext",
+      "visual.",
+      "resize(256,bicubic)|center_crop(256)|normalize(clip)",
+    ]);
+    const weights = new CheckpointWeights(checkpoint, architecture.arch, prefix);
+    const graph = new GraphBuilder(architecture.input);
+    architecture.build(graph, weights);
+    expect(graph.taps.slice(-2).map(({ name, tensor }) => [name, tensor.shape])).toEqual([
+      ["features", [48]],
+      ["projection", [640]],
+    ]);
+    expect(weights.unused().map(({ name }) => name)).toEqual(["text_projection"]);
+  });
+
   test("Swin V2 is refused by name", () => {
     const tensors = new Map(
       ["norm1.weight", "attn.logit_scale", "attn.cpb_mlp.0.weight"].map((part) => [
