@@ -5,7 +5,7 @@
 import fs from "node:fs";
 import { parentPort } from "node:worker_threads";
 
-import { fromFloat16 } from "./float16.js";
+import { fromFloat16 } from "../float16.js";
 import type { RowAnswer, RowRequest } from "./row-thread.js";
 
 /** Files open at a time. */

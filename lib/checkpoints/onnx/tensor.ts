@@ -143,6 +143,8 @@ function listed(dtype: DType, numbers: number[]): TensorData {
       return Float32Array.from(numbers);
     case "float64":
       return Float64Array.from(numbers);
+    default:
+      throw expected("a dtype that ONNX keeps in a list", "its numbers", dtype);
   }
 }
 
