@@ -96,7 +96,7 @@ function candidates({ checkpoint, arch, prefix, among = families }: RecogniseOpt
   const found = among
     .filter((family) => arch === undefined || family.archs.includes(arch))
     .flatMap((family) =>
-      [...new Set([family.marker].flat().flatMap((marker) => prefixesOf(marker, tensors)))]
+      prefixesOf(family.marker, tensors)
         .filter((one) => only === undefined || one === only)
         .flatMap((one) => {
           const architecture = family.recognise(withoutPrefix(tensors, one), arch);
