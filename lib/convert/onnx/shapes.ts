@@ -98,7 +98,9 @@ function reshapeTarget(call: Call, shape: readonly number[], given: readonly num
     if (axis >= 0) {
       const before = sizeOf(shape.slice(0, axis));
       const at = sizes.findIndex((size, i) => sizeOf(sizes.slice(0, i)) === before && size % fixed === 0);
-      if (at < 0) call.refuse("a batch that keeps its place", `[${given.join(", ")}]`);
+      // Behind other axes it may have been joined with those before it or with those behind it: nobody can tell.
+      const isUnclear = before > 1 && sizes[at] !== fixed;
+      if (at < 0 || isUnclear) call.refuse("a batch that keeps its place", `[${given.join(", ")}]`);
       sizes[at] = (sizes[at]! / fixed) * trace.batch;
     }
     return checked(call, shape, sizes);
