@@ -14,12 +14,50 @@ import { parseArgs } from "node:util";
 
 import { mutated, mutatedInside } from "../__tests__/checkpoints/mutations.js";
 import { seeds } from "../__tests__/checkpoints/seeds.js";
+import { goldenPath } from "../__tests__/golden.js";
 import { readCheckpoint } from "../lib/checkpoints/checkpoint.js";
+import { readOnnx } from "../lib/checkpoints/onnx/model.js";
+import type { TensorEntry } from "../lib/checkpoints/tensor.js";
+import { traceOnnx } from "../lib/convert/onnx/graph.js";
 import { UserError } from "../lib/errors.js";
 import { random } from "../lib/random.js";
 
 const mostSeconds = 5;
 const mostBytes = 1.5e9;
+
+interface Format {
+  /** Small whole files. */
+  originals: () => Buffer[];
+  /** Reads a file as far as it goes. */
+  read: (file: string) => Promise<void>;
+}
+
+const formats: Record<string, Format> = {
+  ...Object.fromEntries(Object.entries(seeds).map(([name, originals]) => [name, { originals, read: readTensors }])),
+  onnx: { originals: networks, read: readNetwork },
+};
+
+async function readTensors(file: string): Promise<void> {
+  await readAll((await readCheckpoint({ file })).tensors);
+}
+
+/** Of each operator, one; it is also written as a graph. */
+function networks(): Buffer[] {
+  const { cases } = JSON.parse(fs.readFileSync(goldenPath("onnx/operators.json"), "utf8")) as {
+    cases: { model: string }[];
+  };
+  return cases.map(({ model }) => Buffer.from(model, "base64"));
+}
+
+async function readNetwork(file: string): Promise<void> {
+  const model = await readOnnx({ file });
+  await readAll(model.initializers);
+  await traceOnnx({ model, taps: ["y"] });
+}
+
+async function readAll(tensors: ReadonlyMap<string, TensorEntry>): Promise<void> {
+  for (const tensor of tensors.values()) await tensor.read();
+}
 
 interface Outcome {
   files: number;
@@ -39,7 +77,7 @@ async function main(): Promise<void> {
     },
   });
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "frozen-eval-fuzz-"));
-  for (const format of values.format ? [values.format] : Object.keys(seeds)) {
+  for (const format of values.format ? [values.format] : Object.keys(formats)) {
     const options = { format, folder, files: Number(values.files), seed: values.seed, limit: Number(values.seconds) };
     const { files, refused, failed, slowest, seconds } = await fuzz(options);
     const memory = process.resourceUsage().maxRSS / 1024;
@@ -60,7 +98,8 @@ async function fuzz(options: {
   limit: number;
 }): Promise<Outcome> {
   const { format, folder, files, seed, limit } = options;
-  const originals = seeds[format]!();
+  const { read } = formats[format]!;
+  const originals = formats[format]!.originals();
   const chance = random(seed, "fuzz", format);
   const file = path.join(folder, `${format}.bin`);
   const began = performance.now();
@@ -73,8 +112,7 @@ async function fuzz(options: {
     const start = performance.now();
     let error: unknown;
     try {
-      const { tensors } = await readCheckpoint({ file });
-      for (const tensor of tensors.values()) await tensor.read();
+      await read(file);
     } catch (reason) {
       error = reason;
     }
