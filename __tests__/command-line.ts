@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { setImmediate } from "node:timers/promises";
 
 import { noNative } from "./backends.js";
 import { root } from "./golden.js";
@@ -53,6 +54,33 @@ export function startProcess(
 /** Runs a program to its end. */
 export function run(program: Program, argv: string[], cwd: string): Promise<Ended> {
   return start(program, argv, cwd).ended;
+}
+
+/**
+ * Runs a program in this process, for what a process of its own adds nothing to: the same mistake is told the same way,
+ * and TensorFlow is loaded once. Each command is run as a user runs it elsewhere in its tests.
+ */
+export async function runHere(program: Program, argv: string[], cwd: string): Promise<Ended> {
+  const { main } = await import("../cli/frozen-eval.js");
+  // Node's warning of the way in which Jest loads modules is not the program's.
+  await setImmediate();
+  const told = { stdout: "", stderr: "" };
+  const from = process.cwd();
+  const spies = (["stdout", "stderr"] as const).map((stream) =>
+    jest.spyOn(process[stream], "write").mockImplementation((text, ...rest) => {
+      told[stream] += String(text);
+      const done = rest.at(-1);
+      if (typeof done === "function") done();
+      return true;
+    }),
+  );
+  process.chdir(cwd);
+  try {
+    return { status: await main(program === "eval-linear" ? [program, ...argv] : argv), ...told };
+  } finally {
+    process.chdir(from);
+    for (const spy of spies) spy.mockRestore();
+  }
 }
 
 /** A folder that is gone when the tests of this file are over. Its name has a space in it, as users' folders have. */

@@ -5,7 +5,7 @@ import path from "node:path";
 
 import { convertCheckpoint } from "../../lib/convert/convert.js";
 import { root } from "../golden.js";
-import { type Ended, launcher, run, startProcess, temporaryFolder } from "../command-line.js";
+import { type Ended, launcher, run, runHere, startProcess, temporaryFolder } from "../command-line.js";
 import { complaint, writeFiles } from "../datasets/files.js";
 import { filesOf } from "../features/synthetic.js";
 import { writeSmallBackbone } from "../small-backbone.js";
@@ -88,7 +88,7 @@ const mistakes: [what: string, argv: string[], message: RegExp, hint?: RegExp][]
 // Jest would take a fourth parameter that is not given for a callback.
 test.each(mistakes)("%s", async (_, ...[argv, message, hint]) => {
   const before = whole(await filesOf(folder));
-  expectComplaint(await run("eval-linear", argv, folder), message, hint);
+  expectComplaint(await runHere("eval-linear", argv, folder), message, hint);
   expect(whole(await filesOf(folder))).toEqual(before);
 });
 

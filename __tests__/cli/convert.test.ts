@@ -2,16 +2,20 @@ import { existsSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 
-import { run, temporaryFolder } from "../command-line.js";
+import { run, runHere, temporaryFolder } from "../command-line.js";
 import { goldenPath } from "../golden.js";
 
 jest.setTimeout(120_000);
 
 const folder = temporaryFolder();
-const convert = (...argv: string[]) => run("frozen-eval", ["convert", ...argv, "--device", "wasm"], folder);
+const asked = (...argv: string[]) => ["convert", ...argv, "--device", "wasm"];
 
 test("a checkpoint of MoCo's becomes a backbone; what it does without is told", async () => {
-  const { status, stdout, stderr } = await convert(goldenPath("checkpoints/files/moco_checkpoint.pth.tar"));
+  const { status, stdout, stderr } = await run(
+    "frozen-eval",
+    asked(goldenPath("checkpoints/files/moco_checkpoint.pth.tar")),
+    folder,
+  );
   expect([status, stderr]).toEqual([0, ""]);
   const dir = /^moco_\S+: (\S+)$/m.exec(stdout)![1]!;
   expect(existsSync(path.join(folder, dir, "backbone.json"))).toBe(true);
@@ -24,14 +28,14 @@ test("a checkpoint of MoCo's becomes a backbone; what it does without is told", 
 
 test("what is no checkpoint is told with exit code 2, and nothing is written", async () => {
   await fs.writeFile(path.join(folder, "page.pth"), "<!DOCTYPE html><html>404</html>");
-  const { status, stderr } = await convert("page.pth", "--out", "nothing");
+  const { status, stderr } = await runHere("frozen-eval", asked("page.pth", "--out", "nothing"), folder);
   expect(status).toBe(2);
   expect(stderr).toMatch(/^error: Expected a checkpoint for page\.pth but it is a web page/);
   expect(existsSync(path.join(folder, "nothing"))).toBe(false);
 });
 
 test("a transform that is none is told before anything is read", async () => {
-  const { status, stderr } = await convert("missing.pth", "--transform", "shrink(3)");
+  const { status, stderr } = await runHere("frozen-eval", asked("missing.pth", "--transform", "shrink(3)"), folder);
   expect(status).toBe(2);
   expect(stderr).toContain("shrink");
 });

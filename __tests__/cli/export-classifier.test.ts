@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import path from "node:path";
 
 import type { ExportedClassifier } from "../../lib/classifiers/export-classifier.js";
-import { device, run, temporaryFolder } from "../command-line.js";
+import { device, run, runHere, temporaryFolder } from "../command-line.js";
 import { writeSmallBackbone } from "../small-backbone.js";
 import { writeSmallImages } from "../small-images.js";
 
@@ -61,7 +61,7 @@ test.each([
   [["--layer", "block1"], /Expected fc or bn_fc for --head but received nothing/],
   [[], /Expected a layer of the run for --layer but received nothing/],
 ])("%j is a mistake of the user's", async (argv, message) => {
-  const { status, stderr } = await exportClassifier(evaluated, ...argv);
+  const { status, stderr } = await runHere("frozen-eval", ["export-classifier", evaluated, ...argv], folder);
   expect(stderr).toMatch(message);
   expect(status).toBe(2);
 });

@@ -1,25 +1,13 @@
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import os from "node:os";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 import sharp from "sharp";
 
 import { readNpy } from "../../lib/features/npy-file.js";
-import { root } from "../golden.js";
+import { run, runHere, temporaryFolder } from "../command-line.js";
 
-let folder: string;
-beforeAll(() => (folder = mkdtempSync(path.join(os.tmpdir(), "preprocess-"))));
-afterAll(() => rmSync(folder, { recursive: true }));
-
-const preprocess = (...argv: string[]) => {
-  const program = path.join(root, "cli", "bin", "frozen-eval.cjs");
-  const { status, stdout, stderr } = spawnSync(process.execPath, [program, "preprocess", ...argv], {
-    encoding: "utf8",
-    cwd: folder,
-  });
-  return { status, stdout, stderr };
-};
+const folder = temporaryFolder();
+const preprocess = (...argv: string[]) => run("frozen-eval", ["preprocess", ...argv], folder);
 
 test("shows what a network sees of an image: as a picture, and as its numbers", async () => {
   // Each half of one colour, so that every number is known.
@@ -30,14 +18,14 @@ test("shows what a network sees of an image: as a picture, and as its numbers", 
     .toFile(path.join(folder, "halves.png"));
   const transform = ["--transform", "center_crop(4)|normalize(half)"];
 
-  const numbers = preprocess("halves.png", ...transform, "--out", "seen.npy", "--json");
+  const numbers = await preprocess("halves.png", ...transform, "--out", "seen.npy", "--json");
   expect(numbers).toMatchObject({ status: 0, stderr: "" });
   expect(JSON.parse(numbers.stdout)).toMatchObject({ image: "halves.png", shape: [4, 4, 3], out: "seen.npy" });
   const seen = await readNpy({ file: path.join(folder, "seen.npy") });
   expect(seen.shape).toEqual([4, 4, 3]);
   expect([...(seen.data as Float32Array).slice(0, 12)]).toEqual([-1, -1, -1, -1, -1, -1, 1, 1, 1, 1, 1, 1]);
 
-  expect(preprocess("halves.png", ...transform, "--out", "seen.png").status).toBe(0);
+  expect(await preprocess("halves.png", ...transform, "--out", "seen.png")).toMatchObject({ status: 0 });
   const picture = await sharp(readFileSync(path.join(folder, "seen.png")))
     .raw()
     .toBuffer({ resolveWithObject: true });
@@ -51,9 +39,9 @@ test.each([
   [["empty.jpg", "--out", "a.gif"], 'Expected a file that ends in .png or .npy for --out but received "a.gif"'],
   [["--out", "a.png"], "Expected an image file for IMAGE but received nothing"],
   [["empty.jpg", "--out", "a.png", "--transform", "rezise(256)"], "rezise"],
-])("tells in one sentence what is wrong: %j", (argv, message) => {
+])("tells in one sentence what is wrong: %j", async (argv, message) => {
   writeFileSync(path.join(folder, "empty.jpg"), "");
-  const { status, stdout, stderr } = preprocess(...argv);
+  const { status, stdout, stderr } = await runHere("frozen-eval", ["preprocess", ...argv], folder);
   expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
   expect(stderr).toMatch(/^error: Expected /);
   expect(stderr.split("\n").length).toBeLessThanOrEqual(3);

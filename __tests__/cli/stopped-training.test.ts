@@ -15,32 +15,40 @@ const folder = temporaryFolder();
 const features = path.join(folder, "made", "clouds", "clouds");
 const argv = [
   ...["--features", features, "--device", "wasm", "--layers", "deep", "--heads", "fc,bn_fc", "--batch-size", "16,32"],
-  ...["--lr", "0.01,0.1", "--weight-decay", "0,0.001", "--epochs", "50", "--checkpoint-every", "1"],
+  ...["--lr", "0.01,0.1", "--weight-decay", "0,0.001", "--epochs", "50"],
 ];
+const grid = ["--search", "grid"];
+const halving = ["--search", "halving"];
+
+type Signal = "SIGKILL" | "SIGINT" | "SIGTERM";
+
+const ways: [what: string, search: string[], way: string[], signals: Signal[]][] = [
+  // What is written between two saved epochs is cut off when the training goes on.
+  ["in this process", grid, ["--processes", "1", "--checkpoint-every", "3"], ["SIGKILL", "SIGINT"]],
+  ["in two processes", grid, ["--processes", "2", "--checkpoint-every", "1"], ["SIGTERM", "SIGKILL"]],
+  ["by halving, in two processes", halving, ["--processes", "2", "--checkpoint-every", "1"], ["SIGKILL"]],
+];
+
+/** The folder of an undisturbed run, in one process. */
+const wholeOf = (search: string[]) => `whole ${search.at(-1)}`;
 
 beforeAll(async () => {
   for (const [seed, split] of (["train", "test"] as const).entries()) {
     await (await cloudStore({ root: folder, split, images: 200, seed })).close();
   }
+  for (const search of [grid, halving]) {
+    const undisturbed = [...argv, ...search, "--processes", "1", "--out", wholeOf(search)];
+    expect(await run("eval-linear", undisturbed, folder)).toMatchObject({ status: 0 });
+  }
 });
 
-type Signal = "SIGKILL" | "SIGINT" | "SIGTERM";
-
-const ways: [what: string, name: string, argv: string[], signals: Signal[]][] = [
-  ["in this process", "alone", ["--processes", "1"], ["SIGINT"]],
-  ["in two processes", "divided", ["--processes", "2"], ["SIGTERM", "SIGKILL"]],
-  ["by halving, in two processes", "halving", ["--processes", "2", "--search", "halving"], ["SIGKILL"]],
-];
-
-describe.each(ways)("a training %s", (_, name, way, signals) => {
+describe.each(ways)("a training %s", (name, search, way, signals) => {
   test("that is stopped and run again leaves what an undisturbed one leaves", async () => {
-    const whole = `${name}-whole`;
-    expect(await run("eval-linear", [...argv, ...way, "--out", whole], folder)).toMatchObject({ status: 0 });
+    const again = [...argv, ...search, ...way, "--out", name];
     const chance = random(0, "stopped", name);
     const notes: string[] = [];
     for (const signal of signals) {
-      const wait = chance.integer(150);
-      const { status, stderr } = await stopAfterSome(signal, wait, [...argv, ...way, "--out", name]);
+      const { status, stderr } = await stopAfterSome(signal, chance.integer(150), again);
       expect({ signal, status }).toEqual({ signal, status: { SIGKILL: null, SIGINT: 130, SIGTERM: 143 }[signal] });
       if (signal !== "SIGKILL") {
         expect(stderr).toMatch(/Stopped\. The same command goes on where this one was\.\n$/);
@@ -49,18 +57,18 @@ describe.each(ways)("a training %s", (_, name, way, signals) => {
       notes.push(stderr);
       expect(existsSync(path.join(folder, name, "result.json"))).toBe(false);
     }
-    const last = await run("eval-linear", [...argv, ...way, "--out", name], folder);
+    const last = await run("eval-linear", again, folder);
     expect(last).toMatchObject({ status: 0 });
     // It went on, and did not begin anew.
     expect(notes.slice(1).concat(last.stderr).join("")).toMatch(/training goes on after epoch [1-9]/);
-    expect(await resultsOf(name)).toEqual(await resultsOf(whole));
+    expect(await resultsOf(name)).toEqual(await resultsOf(wholeOf(search)));
     expect(existsSync(path.join(folder, name, "training"))).toBe(false);
   });
 });
 
 test("a folder of another configuration is not gone on with", async () => {
   const out = "changed";
-  await stopAfterSome("SIGTERM", 50, [...argv, "--processes", "1", "--out", out]);
+  await stopAfterSome("SIGTERM", 50, [...argv, "--processes", "1", "--checkpoint-every", "1", "--out", out]);
   const before = await filesOf(path.join(folder, out));
   const { status, stdout, stderr } = await run(
     "eval-linear",

@@ -4,7 +4,7 @@ import path from "node:path";
 import { parse, stringify } from "yaml";
 
 import { readRecord } from "../../lib/results/record.js";
-import { device, run, temporaryFolder } from "../command-line.js";
+import { device, run, runHere, temporaryFolder } from "../command-line.js";
 import { writeSmallBackbone } from "../small-backbone.js";
 import { writeSmallImages } from "../small-images.js";
 import { benchmarkFiles, benchmarkYaml } from "../vissl/benchmark-files.js";
@@ -70,7 +70,7 @@ test("its settings can be printed, and give the same settings back", async () =>
 
 test("what it cannot honour ends the program before anything is computed", async () => {
   const temperature = "+config.LOSS.cross_entropy_multiple_output_single_target.temperature=0.1";
-  const refused = await run(
+  const refused = await runHere(
     "eval-linear",
     ["--vissl", file, temperature, "--backbone", backbone, "--data", "folder:parts"],
     folder,
@@ -81,6 +81,6 @@ test("what it cannot honour ends the program before anything is computed", async
   );
   const several = stringify({ config: { METERS: { name: "mean_ap_list_meter" }, LOSS: { name: "bce_logits_multiple_output_single_target" }, DATA: { TRAIN: { COLLATE_FUNCTION: "targets_one_hot_default_collator" }, TEST: { COLLATE_FUNCTION: "targets_one_hot_default_collator" } } } }); // prettier-ignore
   writeFileSync(path.join(folder, "configs", "config", "several.yaml"), `# @package _global_\n${several}`);
-  const wrong = await run("eval-linear", ["--vissl", file, "+config/.=several", ...overrides, "--backbone", backbone, "--features", "stored", "--device", device], folder); // prettier-ignore
+  const wrong = await runHere("eval-linear", ["--vissl", file, "+config/.=several", ...overrides, "--backbone", backbone, "--features", "stored", "--device", device], folder); // prettier-ignore
   expect([wrong.status, wrong.stderr]).toEqual([2, expect.stringContaining("Expected data with several labels an image for the protocol vissl-yaml")]); // prettier-ignore
 });

@@ -1,4 +1,4 @@
-import { run, temporaryFolder } from "../command-line.js";
+import { run, runHere, temporaryFolder } from "../command-line.js";
 
 const folder = temporaryFolder();
 
@@ -30,7 +30,7 @@ test.each([
   [["zoo", "fetch"], 'Expected list or get for list|get but received "fetch"'],
   [["zoo", "get", "nat_m4"], "but nat_m4 is none; nothing was fetched"],
 ])("%j is answered with a sentence", async (argv, message) => {
-  const { status, stderr } = await run("frozen-eval", argv, folder);
+  const { status, stderr } = await runHere("frozen-eval", argv, folder);
   expect(stderr).toContain(message);
   expect(status).toBe(2);
 });

@@ -13,7 +13,7 @@ import { loadedNative, loadInstallation, loadOfficial, type Native } from "./nat
 /** What computes: TensorFlow on a GPU, TensorFlow on the processor, or WebAssembly. */
 export type Device = "cuda" | "native" | "wasm";
 
-export const deviceChoices = ["auto", "cuda", "native", "wasm"] as const;
+const deviceChoices = ["auto", "cuda", "native", "wasm"] as const;
 
 export interface BackendOptions {
   /** `auto` takes the first that works of cuda, native, wasm. One that is named and missing is an error. */

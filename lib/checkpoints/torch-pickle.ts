@@ -16,7 +16,7 @@ export interface TorchStorage {
 }
 
 /** A tensor as the pickle tells it: a view of a storage. */
-export class TorchTensor {
+class TorchTensor {
   constructor(
     readonly storage: TorchStorage,
     readonly layout: StridedLayout,

@@ -33,7 +33,7 @@ const featureInput = z.strictObject({
   width: size,
 });
 
-export const classifierSchema = z.strictObject({
+const classifierSchema = z.strictObject({
   format: z.literal(1),
   /** Name of each score, in order. */
   classes: z.array(z.string()).min(1),

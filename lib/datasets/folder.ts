@@ -11,7 +11,7 @@ import { byCodePoint, datasetName, fileSplit, splitNamed, uniqueIds } from "./li
 import type { FormatOptions } from "./open.js";
 
 /** The file name endings that torchvision's `ImageFolder` takes for images, in any case. */
-export const imageExtensions = [".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"];
+const imageExtensions = [".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"];
 
 const layout =
   "Put each class in a folder of its own: DIR/cat/1.jpg, or DIR/train/cat/1.jpg with DIR/val and DIR/test.";
@@ -135,7 +135,7 @@ async function imagesBelow(root: string, folder: string): Promise<string[]> {
 }
 
 /** Whether a file is an image by its name's ending. */
-export function isImage(name: string): boolean {
+function isImage(name: string): boolean {
   return imageExtensions.includes(path.extname(name).toLowerCase());
 }
 

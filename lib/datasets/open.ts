@@ -37,7 +37,7 @@ interface Format {
 }
 
 /** All formats. A new one is one file with an `open…` function, and a line here. */
-export const formats: Record<string, Format> = {
+const formats: Record<string, Format> = {
   folder: { usage: "folder:DIR", open: openFolder },
   csv: { usage: "csv:FILE", open: openCsv },
   list: { usage: "list:IMAGES,LABELS or list:train=IMAGES,LABELS,val=IMAGES,LABELS", open: openList },

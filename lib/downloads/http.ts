@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { type Dispatcher, EnvHttpProxyAgent, interceptors, request } from "undici";
+import type * as Undici from "undici";
+import type { Dispatcher } from "undici";
 
 import { UserError } from "../errors.js";
 import { errorCode } from "../files.js";
@@ -17,7 +18,7 @@ export type Response = Dispatcher.ResponseData;
 let agent: Dispatcher | undefined;
 
 /** One for the process: it honours HTTP_PROXY, HTTPS_PROXY and NO_PROXY as they stood at the first use. */
-function dispatcher(): Dispatcher {
+function dispatcher({ EnvHttpProxyAgent, interceptors }: typeof Undici): Dispatcher {
   agent ??= new EnvHttpProxyAgent({
     connect: { timeout: 30_000 },
     headersTimeout: 60_000,
@@ -34,10 +35,12 @@ function dispatcher(): Dispatcher {
  */
 export async function get({ url, headers = {}, label }: GetOptions): Promise<Response> {
   const { address, authorization } = withoutPassword(url);
+  // Loaded here: every command comes by this file, and few of them fetch anything.
+  const undici = await import("undici");
   let response: Response;
   try {
-    response = await request(address, {
-      dispatcher: dispatcher(),
+    response = await undici.request(address, {
+      dispatcher: dispatcher(undici),
       headers: { "user-agent": "frozen-eval", ...authorization, ...headers },
     });
   } catch (error) {

@@ -17,7 +17,7 @@ export interface IndexedFile {
 }
 
 /** The Python package index in use: `PIP_INDEX_URL`, else pypi.org. */
-export function packageIndex(): string {
+function packageIndex(): string {
   return (process.env.PIP_INDEX_URL || "https://pypi.org/simple").replace(/\/+$/, "");
 }
 
@@ -78,6 +78,6 @@ export async function downloadWheel({ project, filename, sha256, into, progress 
 }
 
 /** A project's name as the index writes it (PEP 503). */
-export function normalised(project: string): string {
+function normalised(project: string): string {
   return project.toLowerCase().replace(/[-_.]+/g, "-");
 }

@@ -49,7 +49,7 @@ const storedLayerSchema = layerSchema.extend({
   shards: z.array(z.strictObject({ file: z.string(), rows: z.number().int().nonnegative(), sha256: sha256Schema })),
 });
 
-export const storeSchema = z.strictObject({
+const storeSchema = z.strictObject({
   format: z.literal(formatVersion),
   key: keySchema,
   dataset: z.strictObject({

@@ -94,7 +94,7 @@ export async function wholeShards(
  * @param what names what stands in the file, in messages.
  * @throws UserError where the file's content is not that of the digest.
  */
-export async function checkDigest(options: { file: string; digest: string; what: string }): Promise<void> {
+async function checkDigest(options: { file: string; digest: string; what: string }): Promise<void> {
   const { file, digest, what } = options;
   const found = await sha256OfFile(file).catch((error: unknown) => {
     throw asReadError(error, file, what);

@@ -24,7 +24,7 @@ export interface DecodeOptions {
 }
 
 /** PIL refuses larger images as decompression bombs. */
-export const pixelLimit = 178_956_970;
+const pixelLimit = 178_956_970;
 
 /**
  * Decodes an image to what PIL's `Image.open(file).convert("RGB")` gives: EXIF orientation not applied, alpha dropped,

@@ -27,7 +27,7 @@ export interface HeightWidth {
 export type Range = readonly [number, number];
 
 /** The filters that sharp has too. */
-export const fastFilters = ["bilinear", "bicubic", "lanczos"] as const;
+const fastFilters = ["bilinear", "bicubic", "lanczos"] as const;
 
 const defaultScale: Range = [0.08, 1];
 const defaultRatio: Range = [3 / 4, 4 / 3];

@@ -5,7 +5,7 @@ import type { BankPlace } from "../heads/bank.js";
 import type { HeadSpec, HeadWeights } from "../heads/head.js";
 import { silent } from "../progress.js";
 import { spread } from "../results/record.js";
-import type { TrialLine } from "../results/trials-log.js";
+import type { TrialLine } from "../results/trial-line.js";
 import type { CandidateScore, Rung } from "../search/halving.js";
 import { halve, planHalving } from "../search/halving.js";
 import { trialSettings } from "../search/setting.js";

@@ -1,10 +1,11 @@
 import type { TopLevelSpec } from "vega-lite" with { "resolution-mode": "import" };
 
 import type { Comparison } from "./comparison.js";
-import { colours, draw, type Figure, figureConfig, shapes } from "./draw.js";
+import { accuracyAxis, bandLayer, bandOf, depthFrame, depthTitle, layerAxis, line } from "./depth-axes.js";
+import { colours, draw, type Figure, shapes } from "./draw.js";
 import { depthLayout } from "./figure-layout.js";
 import { commonLayers, entriesByDepth } from "./layer-order.js";
-import { headTitle, metricTitle, seedsText, splitsText } from "./wording.js";
+import { headTitle } from "./wording.js";
 
 /** Accuracy by depth, a line a run, with its spread over seeds. The same bytes for the same comparison everywhere. */
 export async function comparisonFigure(comparison: Comparison): Promise<Figure> {
@@ -15,8 +16,8 @@ export async function comparisonFigure(comparison: Comparison): Promise<Figure> 
 const longest = 40;
 
 /** The figure in the words of Vega-Lite, with its data in it. */
-export function comparisonSpec(comparison: Comparison): TopLevelSpec {
-  const { data, metric, protocol, runs, seeds, selection } = comparison;
+function comparisonSpec(comparison: Comparison): TopLevelSpec {
+  const { data, metric, runs, seeds, selection } = comparison;
   const names = runs.map(({ name }) => shortened(name));
   const layers = commonLayers(comparison);
   const values = runs.flatMap((run, r) => {
@@ -24,39 +25,29 @@ export function comparisonSpec(comparison: Comparison): TopLevelSpec {
     return entries.flatMap(({ layer, metrics }, i) => {
       const measured = metrics[metric];
       if (!measured) return [];
-      const { mean, std } = measured;
       return {
         run: names[r]!,
         layer,
         depth: entries.length > 1 ? (100 * i) / (entries.length - 1) : 100,
-        accuracy: 100 * mean,
-        low: Math.max(0, 100 * (mean - std)),
-        high: Math.min(100, 100 * (mean + std)),
+        accuracy: 100 * measured.mean,
+        ...bandOf(measured),
       };
     });
   });
   const title = `${runs.length} runs on ${data.name}`;
-  const warned = selection.selectedOnReported;
   const ticks = layers ?? ["0", "20", "40", "60", "80", "100"];
-  const layout = depthLayout({ layers: ticks, values, baseline: 0, title, warned });
+  const layout = depthLayout({ layers: ticks, values, baseline: 0, title, warned: selection.selectedOnReported });
   const widestName = Math.max(...names.map((name) => name.length)) * 12 * 0.62;
   const height = Math.max(layout.height, 20 * runs.length);
 
   const x = layers
-    ? {
-        field: "layer",
-        type: "ordinal" as const,
-        sort: null,
-        scale: { domain: layers, type: "point" as const, padding: 0.5 },
-        axis: { title: null, labelAngle: layout.labelAngle, labelFontSize: layout.labelSize, labelPadding: 8 },
-      }
+    ? layerAxis(layers, layout)
     : {
         field: "depth",
         type: "quantitative" as const,
         scale: { domain: [0, 100], nice: false, padding: 12 },
         axis: { title: "depth: place among the layers of the run (%)", values: ticks.map(Number), labelPadding: 8 },
       };
-  const y = { field: "accuracy", type: "quantitative" as const };
   const legend = { title: null, orient: "none" as const, legendX: layout.width + 20, legendY: 0, rowPadding: 6 };
   const byRun = <T>(range: T[]) => ({
     field: "run",
@@ -65,9 +56,7 @@ export function comparisonSpec(comparison: Comparison): TopLevelSpec {
     legend,
   });
   return {
-    $schema: "https://vega.github.io/schema/vega-lite/v6.json",
-    background: "white",
-    autosize: { type: "none" },
+    ...depthFrame,
     padding: {
       ...layout.padding,
       top: layout.padding.top - 24,
@@ -76,40 +65,17 @@ export function comparisonSpec(comparison: Comparison): TopLevelSpec {
     },
     width: layout.width,
     height,
-    title: {
-      text: title,
-      subtitle: [
-        `${protocol.id} v${protocol.version} · ${seedsText(comparison)}${seeds.length > 1 ? " (band: ± 1 std)" : ""} · ${headsText(comparison)}`,
-        `${splitsText(comparison)}; ${metricTitle(metric)} on ${selection.reportedOn}`,
-        ...(warned ? ["TOO GOOD: settings were chosen on the images reported here"] : []),
-      ],
-      fontSize: layout.titleSize,
-      anchor: "start",
-      frame: "group",
-      dx: -layout.axisWidth,
-      offset: layout.titleOffset,
-    },
+    title: depthTitle({ text: title, layout, told: comparison, metric, more: headsText(comparison) }),
     data: { values },
     encoding: {
       color: byRun(runs.map((_, r) => colours[r % colours.length]!)),
       x,
-      y: {
-        ...y,
-        scale: { domain: layout.domain, nice: false, zero: false },
-        axis: { title: metric === "top1" ? "top-1 accuracy (%)" : `${metricTitle(metric)} (%)`, tickCount: 6 },
-      },
+      y: accuracyAxis(metric, layout),
     },
     layer: [
-      ...(seeds.length > 1
-        ? [
-            {
-              mark: { type: "area" as const, opacity: runs.length > 4 ? 0.1 : 0.16 },
-              encoding: { y: { ...y, field: "low" }, y2: { field: "high" } },
-            },
-          ]
-        : []),
+      ...bandLayer(seeds, runs.length > 4 ? 0.1 : 0.16),
       {
-        mark: { type: "line", strokeWidth: 2.25, strokeJoin: "round" },
+        mark: line,
         // Beyond the colours there are, lines are broken.
         ...(runs.length > colours.length
           ? { encoding: { strokeDash: byRun(runs.map((_, r) => (r < colours.length ? [1, 0] : [6, 4]))) } }
@@ -120,7 +86,6 @@ export function comparisonSpec(comparison: Comparison): TopLevelSpec {
         encoding: { shape: byRun(runs.map((_, r) => shapes[r % shapes.length]!)) },
       },
     ],
-    config: figureConfig,
   };
 }
 

@@ -46,7 +46,7 @@ export const shapes = [
 
 export const ink = "#1f2933";
 export const quiet = "#616e7c";
-export const faint = "#e4e7eb";
+const faint = "#e4e7eb";
 
 /** How every figure of ours looks. */
 export const figureConfig: Config = {

@@ -1,6 +1,7 @@
 import type { TopLevelSpec } from "vega-lite" with { "resolution-mode": "import" };
 
-import { colours, draw, type Figure, figureConfig, ink, quiet, shapes } from "./draw.js";
+import { accuracy, accuracyAxis, bandLayer, bandOf, depthFrame, depthTitle, layerAxis, line } from "./depth-axes.js";
+import { colours, draw, type Figure, ink, quiet, shapes } from "./draw.js";
 import { depthLayout } from "./figure-layout.js";
 import type { ResultRecord } from "./record.js";
 import {
@@ -12,10 +13,7 @@ import {
   layersOf,
   mainMetric,
   mainValue,
-  metricTitle,
   percent,
-  seedsText,
-  splitsText,
   titleOf,
 } from "./wording.js";
 
@@ -31,19 +29,17 @@ export async function depthFigure(record: ResultRecord): Promise<Figure> {
 }
 
 /** The figure in the words of Vega-Lite, with its data in it. */
-export function depthSpec(record: ResultRecord): TopLevelSpec {
+function depthSpec(record: ResultRecord): TopLevelSpec {
   const layers = layersOf(record);
   const heads = headsOf(record).map(headTitle);
   const decimals = decimalsOf(record);
   const best = bestOf(record);
   const baseline = baselineOf(record) ?? { name: "nothing", share: 0 };
-  const metric = metricTitle(mainMetric(record));
   const values = record.results.map((result) => ({
     layer: result.layer,
     head: headTitle(result.head),
     accuracy: 100 * mainValue(result).mean,
-    low: Math.max(0, 100 * (mainValue(result).mean - mainValue(result).std)),
-    high: Math.min(100, 100 * (mainValue(result).mean + mainValue(result).std)),
+    ...bandOf(mainValue(result)),
   }));
   const layout = depthLayout({
     layers,
@@ -53,10 +49,9 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
     warned: record.selection.selectedOnReported,
   });
   const baselineText = baseline.share > 0 ? `${baseline.name} ${percent(baseline.share, 1)} %` : "";
-  const repeated = record.seeds.length > 1;
 
   const x = { field: "layer", type: "ordinal" as const, sort: null };
-  const y = { field: "accuracy", type: "quantitative" as const };
+  const y = accuracy;
   const legend = {
     title: null,
     orient: "none" as const,
@@ -95,26 +90,17 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
   };
   const bestText = { x, y, text: { field: "text", type: "nominal" as const } };
   return {
-    $schema: "https://vega.github.io/schema/vega-lite/v6.json",
-    background: "white",
-    autosize: { type: "none" },
+    ...depthFrame,
     padding: layout.padding,
     width: layout.width,
     height: layout.height,
-    title: {
+    title: depthTitle({
       text: titleOf(record),
-      subtitle: [
-        `${record.protocol.id} v${record.protocol.version} · ${seedsText(record)}${repeated ? " (band: ± 1 std)" : ""}` +
-          (layout.showsBaseline || baselineText === "" ? "" : ` · ${baselineText}`),
-        `${splitsText(record)}; ${metric} on ${record.selection.reportedOn}`,
-        ...(record.selection.selectedOnReported ? ["TOO GOOD: settings were chosen on the images reported here"] : []),
-      ],
-      fontSize: layout.titleSize,
-      anchor: "start",
-      frame: "group",
-      dx: -layout.axisWidth,
-      offset: layout.titleOffset,
-    },
+      layout,
+      told: record,
+      metric: mainMetric(record),
+      more: layout.showsBaseline ? "" : baselineText,
+    }),
     data: { values },
     encoding: {
       color: {
@@ -123,16 +109,8 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
         scale: { domain: heads, range: heads.map((_, i) => colours[i % colours.length]!) },
         legend,
       },
-      x: {
-        ...x,
-        scale: { domain: layers, type: "point", padding: 0.5 },
-        axis: { title: null, labelAngle: layout.labelAngle, labelFontSize: layout.labelSize, labelPadding: 8 },
-      },
-      y: {
-        ...y,
-        scale: { domain: layout.domain, nice: false, zero: false },
-        axis: { title: metric === "top-1" ? "top-1 accuracy (%)" : `${metric} (%)`, tickCount: 6 },
-      },
+      x: layerAxis(layers, layout),
+      y: accuracyAxis(mainMetric(record), layout),
     },
     layer: [
       ...(layout.showsBaseline
@@ -153,15 +131,8 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
             },
           ]
         : []),
-      ...(repeated
-        ? [
-            {
-              mark: { type: "area" as const, opacity: 0.16 },
-              encoding: { y: { ...y, field: "low" }, y2: { field: "high" } },
-            },
-          ]
-        : []),
-      { mark: { type: "line", strokeWidth: 2.25, strokeJoin: "round" } },
+      ...bandLayer(record.seeds, 0.16),
+      { mark: line },
       {
         mark: {
           type: "point",
@@ -196,6 +167,5 @@ export function depthSpec(record: ResultRecord): TopLevelSpec {
         ],
       },
     ],
-    config: figureConfig,
   };
 }

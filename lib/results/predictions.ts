@@ -25,7 +25,7 @@ export interface SeedScores {
   scores: ArrayLike<number>;
 }
 
-export const predictionColumns = ["seed", "id", "target", "predicted", "probability", "correct"] as const;
+const predictionColumns = ["seed", "id", "target", "predicted", "probability", "correct"] as const;
 
 /**
  * Writes predictions as CSV (RFC 4180), one line an image and seed: classes by name, `correct` as 1 or 0.

@@ -62,7 +62,7 @@ const layerResultSchema = z.strictObject({
 });
 
 /** `result.json`: all that tables, figures, reports and comparisons are made from. Told in docs/file-formats.md. */
-export const recordSchema = z
+const recordSchema = z
   .strictObject({
     format: z.literal(1),
     protocol: z.strictObject({ id: z.string().min(1), version: z.number().int().positive() }),

@@ -7,12 +7,13 @@ import { show, UserError } from "../errors.js";
 import { asWriteError, digestOf, exists, readText, writeFileAtomic, writeJson } from "../files.js";
 import { firstDifference } from "./difference.js";
 import { depthFigure } from "./figure.js";
-import { type MetricsLine, openMetricsLog } from "./metrics-log.js";
+import { openJsonLines } from "./json-lines.js";
+import type { MetricsLine } from "./metrics-line.js";
 import { type SeedPredictions, type SeedScores, writePredictions, writeScores } from "./predictions.js";
 import { parseRecord, type ResultRecord } from "./record.js";
 import { sweepFigure } from "./heat-map.js";
 import { formatTable } from "./table.js";
-import { openTrialsLog, type TrialLine } from "./trials-log.js";
+import type { TrialLine } from "./trial-line.js";
 import { fileNameOf } from "./wording.js";
 
 /**
@@ -71,11 +72,14 @@ export async function resultWriter({ out, settings, epochs = 0 }: ResultWriterOp
     throw asWriteError(error, out);
   });
   await writeFileAtomic(inFolder("config.yaml"), `# The resolved configuration of this run.\n${stringify(settings)}`);
-  const log = openMetricsLog({ file: inFolder("metrics.jsonl"), epochs });
-  const trials = openTrialsLog({ file: inFolder("trials.jsonl"), rungs: 0 });
+  const metrics = openJsonLines<MetricsLine>({
+    file: inFolder("metrics.jsonl"),
+    ...(epochs > 0 && { stays: ({ epoch }) => epoch <= epochs }),
+  });
+  const trials = openJsonLines<TrialLine>({ file: inFolder("trials.jsonl") });
   return {
     folder: out,
-    metrics: (line) => log.append(line),
+    metrics: (line) => metrics.append([line]),
     trials: (lines) => trials.append(lines),
     headFolder: (of) => inFolder("heads", fileNameOf(of)),
     predictions: ({ classes, seeds, ...of }) => writePredictions({ file: predictionsFile(of), classes, seeds }),
@@ -94,7 +98,7 @@ export async function resultWriter({ out, settings, epochs = 0 }: ResultWriterOp
       await writeJson(inFolder("result.json"), record);
     },
     close: () => {
-      log.close();
+      metrics.close();
       trials.close();
     },
   };

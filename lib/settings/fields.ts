@@ -18,14 +18,12 @@ export const dataField = z
   .meta({ placeholder: "FORMAT:PLACE", expected: "FORMAT:PLACE" });
 
 /** A tap by name or glob, with a pooling of one's own after a colon; or an entry of VISSL's, as it is. */
-export const layerField = z
+const layerField = z
   .union([
     z.string().min(1),
     z.tuple([z.string().min(1), z.tuple([z.string().min(1), z.array(z.unknown()).optional()])]),
   ])
   .meta({ expected: 'a layer (block4, res*, all, "res4:avg_pool(8x8,3,0)") or [layer, [pooling, [arguments]]]' });
-
-export type LayerEntry = z.output<typeof layerField>;
 
 export const layersField = z
   .array(layerField)

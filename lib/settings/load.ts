@@ -10,7 +10,7 @@ import { camelCase, jsonSchemaOf, optionsOf, type JsonSchema } from "./options.j
 import { wordsOf } from "./words.js";
 
 /** Stands at the head of a YAML file that fixes a published protocol, and in the record of every run made by it. */
-export const protocolSchema = z.strictObject({
+const protocolSchema = z.strictObject({
   id: z.string().min(1).describe("Name of the published protocol"),
   version: z.int().positive().describe("Rises when what the protocol computes changes"),
   meantFor: z.string().min(1).optional().describe("Machines and images a step that batch size and rates were made for"),

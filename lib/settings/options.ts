@@ -77,7 +77,7 @@ function placeholderOf(schema: JsonSchema): string {
 }
 
 /** `valFraction` → `val-fraction`. */
-export function kebabCase(name: string): string {
+function kebabCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 

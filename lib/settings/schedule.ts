@@ -45,7 +45,7 @@ const scheduleSchema: z.ZodType<Schedule> = z.lazy(() =>
 );
 
 /** Schedules that a name and the settings beside it describe. */
-export const scheduleNames = ["multistep", "cosine", "constant", "linear"] as const;
+const scheduleNames = ["multistep", "cosine", "constant", "linear"] as const;
 
 export type ScheduleName = (typeof scheduleNames)[number];
 

@@ -11,7 +11,7 @@ import { readYamlLayer } from "../settings/yaml.js";
 import { checkpointSchema, publisherSchema, zooEntry, type ZooEntry } from "./entry.js";
 
 /** The list of published checkpoints that comes with the toolkit, one file a publisher. */
-export const zooFolder = path.join(packageRoot, "models", "zoo");
+const zooFolder = path.join(packageRoot, "models", "zoo");
 
 /**
  * Reads the zoo.

@@ -94,7 +94,7 @@ export async function readTensor(reader: ByteReader, field: Field): Promise<Name
 }
 
 /** StringStringEntryProto. */
-export function readEntry(reader: ByteReader, field: Field): [key: string, value: string] {
+function readEntry(reader: ByteReader, field: Field): [key: string, value: string] {
   const entry: [string, string] = ["", ""];
   for (const part of inner(reader, field)) if (part.number <= 2) entry[part.number - 1] = textOf(reader, part);
   return entry;
