@@ -77,7 +77,8 @@ export async function exists(file: string): Promise<boolean> {
 /** The sha256 of a file's content, in hexadecimal, without holding the file in memory. */
 export async function sha256OfFile(file: string): Promise<string> {
   const hash = createHash("sha256");
-  await pipeline(createReadStream(file), hash);
+  // In pieces of 64 kB, the default, reading takes twice as long as hashing.
+  await pipeline(createReadStream(file, { highWaterMark: 2 ** 20 }), hash);
   return hash.digest("hex");
 }
 

@@ -87,7 +87,7 @@ export function attentionPool(
   const key = part("key", 0);
   // A query's product with a key as a sum over channels: the query is the same for all images.
   const scores = products(graph, `${name}/scores`, key, {
-    ...query,
+    dtype: "float32",
     shape: [heads, inner / heads, 1],
     read: async () => (await query.read()).map((value) => value * (inner / heads) ** -0.5),
   });

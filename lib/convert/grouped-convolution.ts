@@ -57,7 +57,9 @@ export function groupedConv2d(
     const dense = blockDiagonal(kernel, { first: (part * together * channelsOut) / groups, groups, together });
     return graph.conv2d(`${name}/part${part}`, taken, convolutionKernel(dense), window);
   });
-  return concatenate(graph, name, parts, 2);
+  const result = concatenate(graph, name, parts, 2);
+  graph.grouped.set(result.node, { input, kernel, groups, parts });
+  return result;
 }
 
 /** The most groups that divide all of them and fit into a part. */

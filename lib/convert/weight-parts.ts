@@ -5,8 +5,8 @@ export function rowsOf(weight: FloatWeight, from: number, count: number): FloatW
   const [, ...rest] = weight.shape;
   const width = lengthOf(rest);
   return {
-    ...weight,
     shape: [count, ...rest],
+    dtype: "float32",
     read: async () => (await weight.read()).slice(from * width, (from + count) * width),
   };
 }
