@@ -161,12 +161,12 @@ export class GraphBuilder {
     });
   }
 
-  /** @param matrix [channels in, channels out]: not as PyTorch keeps it, but as every backend is fast. */
+  /** Of the last axis. @param matrix [channels in, channels out]: not as PyTorch keeps it, but as every backend is fast. */
   matMul(name: string, input: GraphTensor, matrix: Weight): GraphTensor {
     expectChannels(name, input, matrix.shape[0]!);
     const inputs = [input.node, this.weight(`${name}/matrix`, matrix)];
     const attr = { T: float, transpose_a: { b: false }, transpose_b: { b: false } };
-    return this.node(name, "MatMul", inputs, [matrix.shape[1]!], attr);
+    return this.node(name, "MatMul", inputs, [...input.shape.slice(0, -1), matrix.shape[1]!], attr);
   }
 
   /**

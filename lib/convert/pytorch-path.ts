@@ -13,7 +13,7 @@ export interface PytorchPath {
 }
 
 /**
- * The reference that a conversion is checked against. Convolutions are products of what their window sees with kernels
+ * The reference that a conversion is checked against. Convolutions are made of shifted copies of the image and kernels
  * in PyTorch's layout, Linear layers products with PyTorch's matrices, and batch norms stand behind their convolutions,
  * unfolded. A convolution in groups is one product a group, whatever the graph made of it. All other nodes stay what
  * they are.
@@ -69,17 +69,14 @@ function layerOf(graph: GraphBuilder, node: NodeDef): Layer | undefined {
   const source = weight?.source;
   if (input === undefined || !source) return undefined;
   const moved = (order: readonly number[]) => order.map((axis) => source.shape[axis]).join() === weight.shape.join();
-  const [out, inner, rows, columns] = source.shape as [number, number, number, number];
   switch (node.op) {
     case "Conv2D":
       return moved([2, 3, 1, 0]) ? { input, weight: source, compute: convolution(source.shape, 1, node) } : undefined;
-    case "DepthwiseConv2dNative": {
-      // Each channel is a group of its own.
-      const shape = [out * inner, 1, rows, columns];
-      return moved([2, 3, 0, 1]) ? { input, weight: source, compute: convolution(shape, out, node) } : undefined;
-    }
+    case "DepthwiseConv2dNative":
+      return moved([2, 3, 0, 1]) ? { input, weight: source, compute: depthwise(source.shape, node) } : undefined;
     case "MatMul": {
-      const compute: Layer["compute"] = (x, values) => tf.matMul(x, tf.tensor2d(values, [out, inner]).transpose());
+      const shape = source.shape as [number, number];
+      const compute: Layer["compute"] = (x, values) => tf.matMul(x, tf.tensor2d(values, shape).transpose());
       return moved([1, 0]) ? { input, weight: source, compute } : undefined;
     }
     default:
@@ -91,15 +88,26 @@ function layerOf(graph: GraphBuilder, node: NodeDef): Layer | undefined {
 function convolution(shape: readonly number[], groups: number, window: NodeDef): Layer["compute"] {
   const [out, inner, rows, columns] = shape as [number, number, number, number];
   return (x, values) => {
-    const { patches, places } = patchesOf(x as tf.Tensor4D, [rows, columns], window);
-    const size = rows * columns;
-    const left = patches.reshape([-1, size, groups, inner]).transpose([2, 0, 1, 3]);
+    const { copies, places } = shiftedCopies(x as tf.Tensor4D, [rows, columns], window);
+    const size = copies.length;
+    const left = tf.concat(copies, 3).reshape([-1, size, groups, inner]).transpose([2, 0, 1, 3]);
     const right = tf.tensor4d(values, [groups, out / groups, inner, size]).transpose([0, 3, 2, 1]);
     const product = tf.matMul(
       left.reshape<tf.Tensor3D>([groups, -1, size * inner]),
       right.reshape<tf.Tensor3D>([groups, size * inner, out / groups]),
     );
     return product.transpose([1, 0, 2]).reshape([...places, out]);
+  };
+}
+
+/** @param shape of the kernel: [channels, multiplier, rows, columns]. */
+function depthwise(shape: readonly number[], window: NodeDef): Layer["compute"] {
+  const [channels, multiplier, rows, columns] = shape as [number, number, number, number];
+  return (x, values) => {
+    const { copies, places } = shiftedCopies(x as tf.Tensor4D, [rows, columns], window);
+    const kernel = tf.tensor3d(values, [channels, multiplier, copies.length]).transpose([2, 0, 1]);
+    const products = tf.unstack(kernel).map((factors, i) => copies[i]!.expandDims(4).mul(factors));
+    return tf.addN(products).reshape([...places, channels * multiplier]);
   };
 }
 
@@ -119,8 +127,8 @@ async function normalised(x: tf.Tensor, { bias, norm }: Folding): Promise<tf.Ten
   return result;
 }
 
-/** What a window sees at each of its places: [images, rows, columns, places within the window · channels]. */
-function patchesOf(x: tf.Tensor4D, [rows, columns]: [number, number], node: NodeDef) {
+/** For each number of a window what it sees at each of the window's places: [images, rows, columns, channels]. */
+function shiftedCopies(x: tf.Tensor4D, [rows, columns]: [number, number], node: NodeDef) {
   const strides = numbers(node, "strides").slice(1, 3) as [number, number];
   const dilations = (numbers(node, "dilations").slice(1, 3).length === 2 ? numbers(node, "dilations").slice(1, 3) : [1, 1]) as [number, number]; // prettier-ignore
   const [images, height, width, channels] = x.shape;
@@ -130,15 +138,15 @@ function patchesOf(x: tf.Tensor4D, [rows, columns]: [number, number], node: Node
   const [down, right] = [height, width].map(
     (size, i) => Math.floor((size + sides[i]![0] + sides[i]![1] - spans[i]!) / strides[i]!) + 1,
   ) as [number, number];
-  const shifted: tf.Tensor[] = [];
+  const copies: tf.Tensor[] = [];
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
       const begin = [0, row * dilations[0], column * dilations[1], 0];
       const end = [images, begin[1]! + (down - 1) * strides[0] + 1, begin[2]! + (right - 1) * strides[1] + 1, channels];
-      shifted.push(tf.stridedSlice(padded, begin, end, [1, ...strides, 1]));
+      copies.push(tf.stridedSlice(padded, begin, end, [1, ...strides, 1]));
     }
   }
-  return { patches: tf.concat(shifted, 3), places: [images, down, right] };
+  return { copies, places: [images, down, right] };
 }
 
 type Sides = [before: number, after: number];
