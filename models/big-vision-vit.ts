@@ -1,7 +1,8 @@
 import type { Architecture, ArchitectureFamily, TensorShapes } from "../lib/convert/architecture.js";
 import type { CheckpointWeights } from "../lib/convert/checkpoint-weights.js";
 import type { GraphBuilder } from "../lib/convert/graph-builder.js";
-import type { LayerNorm, Linear } from "../lib/convert/transformer-nodes.js";
+import type { LayerNorm } from "../lib/convert/layer-norm.js";
+import type { Linear } from "../lib/convert/linear.js";
 import { projected, reshaped, rowsOf } from "../lib/convert/weight-parts.js";
 import { linearMatrix, permuted } from "../lib/convert/weight.js";
 import type { FloatWeight } from "../lib/convert/weight.js";

@@ -81,6 +81,5 @@ function build(graph: GraphBuilder, weights: CheckpointWeights, { width, stages,
   }
   const features = graph.globalAveragePool("res4avg", x);
   graph.tap("res4avg", features);
-  if (classifier)
-    graph.tap("logits", linear(graph, weights, features, { name: "logits", tensors: classifier.tensors }));
+  if (classifier) graph.tap("logits", linear(graph, weights, features, { name: "logits", layer: classifier.tensors }));
 }

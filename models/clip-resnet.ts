@@ -166,5 +166,5 @@ function attentionPool(graph: GraphBuilder, weights: CheckpointWeights, map: Gra
   const share = graph.operation({ name: at("softmax"), op: "Softmax", inputs: [scores], shape: scores.shape });
   const mixed = product("mixed", share, projected(all, "v"), false, channelsOfHead);
   const joined = reshape(graph, at("joined"), mixed, [channels]);
-  return linear(graph, weights, joined, { name: at("c_proj"), tensors: "attnpool.c_proj" });
+  return linear(graph, weights, joined, { name: at("c_proj"), layer: "attnpool.c_proj" });
 }

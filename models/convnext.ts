@@ -1,14 +1,12 @@
 import type { Architecture, ArchitectureFamily, TensorShapes } from "../lib/convert/architecture.js";
 import type { CheckpointWeights } from "../lib/convert/checkpoint-weights.js";
-import {
-  activate,
-  channelNorm,
-  elementwise,
-  globalResponseNorm,
-  linear,
-  pointwise,
-} from "../lib/convert/convnet-nodes.js";
+import { activate } from "../lib/convert/activation.js";
+import { linear } from "../lib/convert/classifier.js";
+import { elementwise } from "../lib/convert/elementwise.js";
 import type { GraphBuilder, GraphTensor } from "../lib/convert/graph-builder.js";
+import { channelNorm } from "../lib/convert/layer-norm.js";
+import { pointwise } from "../lib/convert/pointwise.js";
+import { globalResponseNorm } from "../lib/convert/response-norm.js";
 import { convolutionKernel, depthwiseKernel } from "../lib/convert/weight.js";
 
 interface Size {

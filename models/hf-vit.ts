@@ -1,7 +1,8 @@
 import type { Architecture, ArchitectureFamily, TensorShapes } from "../lib/convert/architecture.js";
 import type { CheckpointWeights } from "../lib/convert/checkpoint-weights.js";
 import type { GraphBuilder } from "../lib/convert/graph-builder.js";
-import type { Activation, Linear } from "../lib/convert/transformer-nodes.js";
+import type { Activation } from "../lib/convert/activation.js";
+import type { Linear } from "../lib/convert/linear.js";
 import { projected, reshaped, rowsOf } from "../lib/convert/weight-parts.js";
 import { writeVisionTransformer } from "./vision-transformer.js";
 import type { Mlp, TokenPooling, TransformerBlock } from "./vision-transformer.js";

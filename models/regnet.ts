@@ -112,7 +112,7 @@ function build(graph: GraphBuilder, weights: CheckpointWeights, network: Network
   const features = graph.globalAveragePool("res5avg", x);
   graph.tap("res5avg", features);
   if (network.hasClassifier) {
-    graph.tap("logits", linear(graph, weights, features, { name: "logits", tensors: dialect.classifier }));
+    graph.tap("logits", linear(graph, weights, features, { name: "logits", layer: dialect.classifier }));
   }
 }
 

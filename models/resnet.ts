@@ -120,8 +120,7 @@ function build(
   }
   const features = graph.globalAveragePool("res5avg", x);
   graph.tap("res5avg", features);
-  if (classifier)
-    graph.tap("logits", linear(graph, weights, features, { name: "logits", tensors: classifier.tensors }));
+  if (classifier) graph.tap("logits", linear(graph, weights, features, { name: "logits", layer: classifier.tensors }));
 }
 
 function writeStem(graph: GraphBuilder, weights: CheckpointWeights, stem: Stem, padding: "symmetric" | "same") {

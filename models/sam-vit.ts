@@ -4,8 +4,9 @@ import type { CheckpointWeights } from "../lib/convert/checkpoint-weights.js";
 import type { GraphBuilder, GraphTensor } from "../lib/convert/graph-builder.js";
 import { resampleDistances, windows, withoutWindows } from "../lib/convert/relative-positions.js";
 import { resamplePositions } from "../lib/convert/resample-positions.js";
-import { reshape } from "../lib/convert/shape-nodes.js";
-import { binary, layerNorm } from "../lib/convert/transformer-nodes.js";
+import { reshape } from "../lib/convert/rearrange.js";
+import { elementwise } from "../lib/convert/elementwise.js";
+import { layerNorm } from "../lib/convert/layer-norm.js";
 import { reshaped } from "../lib/convert/weight-parts.js";
 import { convolutionKernel } from "../lib/convert/weight.js";
 import { patchMap, withMlp } from "./vision-transformer.js";
@@ -87,7 +88,7 @@ function build(
   const table = reshaped(weights.take("pos_embed", [1, side, side, width]), [side * side, width]);
   const from = { height: side, width: side };
   const positions = resamplePositions({ weights: table, from, to: grid, prefixTokens: 0 });
-  let x = binary(graph, "embed/positions", "AddV2", map, reshaped(positions, [grid.height, grid.width, width]));
+  let x = elementwise(graph, "embed/positions", "AddV2", map, reshaped(positions, [grid.height, grid.width, width]));
   graph.tap("embed", x);
   for (let i = 0; i < depth; i++) {
     x = samBlock(graph, weights, x, { index: i, dimensions, reach: reach[i] ?? side, side });

@@ -92,7 +92,7 @@ function build(graph: GraphBuilder, weights: CheckpointWeights, { depths, width,
   }
   const features = graph.globalAveragePool("res5avg", x);
   graph.tap("res5avg", features);
-  if (hasClassifier) graph.tap("logits", linear(graph, weights, features, { name: "logits", tensors: "fc" }));
+  if (hasClassifier) graph.tap("logits", linear(graph, weights, features, { name: "logits", layer: "fc" }));
 }
 
 function bottleneck(

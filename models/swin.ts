@@ -1,8 +1,12 @@
 import type { Architecture, ArchitectureFamily, TensorShapes } from "../lib/convert/architecture.js";
 import type { CheckpointWeights } from "../lib/convert/checkpoint-weights.js";
-import { activate, channelNorm, linear, pointwise, reshape } from "../lib/convert/convnet-nodes.js";
+import { activate } from "../lib/convert/activation.js";
+import { linear } from "../lib/convert/classifier.js";
 import type { GraphBuilder, GraphTensor } from "../lib/convert/graph-builder.js";
 import { consecutive } from "../lib/convert/consecutive.js";
+import { channelNorm } from "../lib/convert/layer-norm.js";
+import { pointwise } from "../lib/convert/pointwise.js";
+import { reshape } from "../lib/convert/rearrange.js";
 import { convolutionKernel } from "../lib/convert/weight.js";
 import { windowAttention } from "../lib/convert/window-attention.js";
 import { gatherPlaces, padPlaces, squareOrder } from "../lib/convert/windows.js";

@@ -95,11 +95,11 @@ function build(graph: GraphBuilder, weights: CheckpointWeights, network: Network
     x = graph.maxPool(`pool${stage + 1}`, x, { size: 2, stride: 2, padding: 0 });
     graph.tap(`pool${stage + 1}`, x);
   }
-  for (const [i, tensors] of matrices.entries()) {
+  for (const [i, layer] of matrices.entries()) {
     const isLast = i === matrices.length - 1;
     // The paper counts on from the five stages.
     const name = isLast ? "logits" : `fc${i + 6}`;
-    const options = { name, tensors };
+    const options = { name, layer };
     const product =
       i === 0 ? linearOfMap(graph, weights, x, { ...options, side: network.side }) : linear(graph, weights, x, options);
     x = isLast ? product : graph.relu(`${name}/relu`, product);
@@ -129,19 +129,19 @@ function linearOfMap(
   graph: GraphBuilder,
   weights: CheckpointWeights,
   map: GraphTensor,
-  { name, tensors, side }: { name: string; tensors: string; side: number },
+  { name, layer, side }: { name: string; layer: string; side: number },
 ): GraphTensor {
   const [height, , channels] = map.shape as [number, number, number];
   const size = height / side;
   if (!Number.isInteger(size)) throw new Error(`${name} takes ${side} × ${side} positions but is given ${height}`);
   const pooled = size === 1 ? map : graph.averagePool(`${name}/pool`, map, { size, stride: size, padding: 0 });
   const length = side * side * channels;
-  const weight = weights.take(`${tensors}.weight`, [null, length]);
+  const weight = weights.take(`${layer}.weight`, [null, length]);
   const [out] = weight.shape as [number];
   const matrix = permuted({ ...weight, shape: [out, channels, side, side] }, [2, 3, 1, 0]);
   const product = graph.matMul(`${name}/mat_mul`, reshape(graph, `${name}/flat`, pooled, [length]), {
     ...matrix,
     shape: [length, out],
   });
-  return graph.biasAdd(`${name}/bias_add`, product, weights.take(`${tensors}.bias`, [out]));
+  return graph.biasAdd(`${name}/bias_add`, product, weights.take(`${layer}.bias`, [out]));
 }

@@ -1,9 +1,12 @@
+import { activate, type Activation } from "../lib/convert/activation.js";
 import { attentionPool, selfAttention } from "../lib/convert/attention.js";
 import type { Attention, AttentionPooling } from "../lib/convert/attention.js";
+import { elementwise, scalar } from "../lib/convert/elementwise.js";
 import type { GraphBuilder, GraphTensor } from "../lib/convert/graph-builder.js";
-import { mean, padWithZeros, reshape, slice } from "../lib/convert/shape-nodes.js";
-import { activation, binary, layerNorm, linear, scalar } from "../lib/convert/transformer-nodes.js";
-import type { Activation, LayerNorm, Linear } from "../lib/convert/transformer-nodes.js";
+import { layerNorm, type LayerNorm } from "../lib/convert/layer-norm.js";
+import { linear, type Linear } from "../lib/convert/linear.js";
+import { padWithZeros, reshape, slice } from "../lib/convert/rearrange.js";
+import { mean } from "../lib/convert/reduction.js";
 import { derived } from "../lib/convert/weight-parts.js";
 import { convolutionKernel } from "../lib/convert/weight.js";
 import type { FloatWeight } from "../lib/convert/weight.js";
@@ -108,7 +111,7 @@ function embed(graph: GraphBuilder, network: VisionTransformer): GraphTensor {
   const room = prefix === 0 ? patches : padWithZeros(graph, "embed/room", patches, [[prefix, 0], [0, 0]]); // prettier-ignore
   const { positions } = network;
   const constants = tokenConstants(network, prefix + height * width, depth);
-  const tokens = prefix === 0 && !positions ? patches : binary(graph, "embed/tokens", "AddV2", room, constants);
+  const tokens = prefix === 0 && !positions ? patches : elementwise(graph, "embed/tokens", "AddV2", room, constants);
   return network.preNorm ? layerNorm(graph, "embed/norm", tokens, network.preNorm) : tokens;
 }
 
@@ -167,15 +170,15 @@ function addScaled(
   step: GraphTensor,
   scale?: FloatWeight,
 ): GraphTensor {
-  return graph.add(name, input, scale ? binary(graph, `${name}/scaled`, "Mul", step, scale) : step);
+  return graph.add(name, input, scale ? elementwise(graph, `${name}/scaled`, "Mul", step, scale) : step);
 }
 
 function writeMlp(graph: GraphBuilder, name: string, input: GraphTensor, mlp: Mlp): GraphTensor {
   const up = linear(graph, `${name}/up`, input, mlp.up);
-  const gate = mlp.gate && activation(graph, `${name}/gate/act`, linear(graph, `${name}/gate`, input, mlp.gate), mlp.activation); // prettier-ignore
+  const gate = mlp.gate && activate(graph, `${name}/gate/act`, linear(graph, `${name}/gate`, input, mlp.gate), mlp.activation); // prettier-ignore
   const hidden = gate
-    ? binary(graph, `${name}/gated`, "Mul", gate, up)
-    : activation(graph, `${name}/act`, up, mlp.activation);
+    ? elementwise(graph, `${name}/gated`, "Mul", gate, up)
+    : activate(graph, `${name}/act`, up, mlp.activation);
   const normed = mlp.norm ? layerNorm(graph, `${name}/norm`, hidden, mlp.norm) : hidden;
   return linear(graph, `${name}/down`, normed, mlp.down);
 }
@@ -214,5 +217,5 @@ function logits(graph: GraphBuilder, tokens: GraphTensor, pooled: GraphTensor, n
     return linear(graph, `logits/of_token${i}`, vector, classifier);
   });
   const sum = each.reduce((left, right, i) => graph.add(`logits/sum${i}`, left, right));
-  return binary(graph, "logits", "Mul", sum, scalar(1 / classifiers.length));
+  return elementwise(graph, "logits", "Mul", sum, scalar(1 / classifiers.length));
 }

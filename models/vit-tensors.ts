@@ -1,6 +1,7 @@
 import type { CheckpointWeights } from "../lib/convert/checkpoint-weights.js";
 import type { GraphBuilder } from "../lib/convert/graph-builder.js";
-import type { LayerNorm, Linear } from "../lib/convert/transformer-nodes.js";
+import type { LayerNorm } from "../lib/convert/layer-norm.js";
+import type { Linear } from "../lib/convert/linear.js";
 import { joinRows, reshaped, zeros } from "../lib/convert/weight-parts.js";
 import type { FloatWeight } from "../lib/convert/weight.js";
 import { resamplePositions, squareGrid } from "../lib/convert/resample-positions.js";

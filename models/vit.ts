@@ -3,7 +3,8 @@ import type { Attention, AttentionPooling, Rotation } from "../lib/convert/atten
 import type { CheckpointWeights } from "../lib/convert/checkpoint-weights.js";
 import type { GraphBuilder } from "../lib/convert/graph-builder.js";
 import { rotationOf, withSplitPairs } from "../lib/convert/rotary.js";
-import type { LayerNorm, Linear } from "../lib/convert/transformer-nodes.js";
+import type { LayerNorm } from "../lib/convert/layer-norm.js";
+import type { Linear } from "../lib/convert/linear.js";
 import { projected, reshaped, rowsOf } from "../lib/convert/weight-parts.js";
 import type { FloatWeight } from "../lib/convert/weight.js";
 import { writeVisionTransformer } from "./vision-transformer.js";

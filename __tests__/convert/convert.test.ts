@@ -47,7 +47,7 @@ describeOnBackends("convertCheckpoint", () => {
     expect(text).toContain("narrow_squeezenet1_1: ");
     expect(text).toContain("under state_dict/module.");
     expect(text).toMatch(/fire7 +map +3x3x32 +avg/);
-    expect(text).toMatch(/26 layers agree .* to \d\.\de-\d/);
+    expect(text).toMatch(/26 layers agree .* to (the bit|\d\.\de-\d)/);
     expect(text).toMatch(/\n {2}fire7 +\d\.\de-\d +agrees/);
   });
 
@@ -90,6 +90,32 @@ describeOnBackends("convertCheckpoint", () => {
   });
 });
 
+test("other programs' spellings of a tap's name will do", async () => {
+  const renamed = await writeArrays({ input: "input", fire_7: "fire7", fc: "logits" });
+  const { manifest } = await convert({ title: "renamed", verify: { file: renamed, tolerance: 1e-4 } });
+  expect(Object.keys(manifest.proof!.verify!.taps)).toEqual(["fire7", "logits"]);
+});
+
+/** Some of the golden arrays under other names, as a safetensors file. */
+async function writeArrays(sources: Record<string, string>): Promise<string> {
+  const { tensors } = await readCheckpoint({ file: taps });
+  const header: Record<string, object> = {};
+  const parts: Buffer[] = [];
+  let at = 0;
+  for (const [name, source] of Object.entries(sources)) {
+    const entry = tensors.get(source)!;
+    const data = Buffer.from((await entry.read()).buffer);
+    header[name] = { dtype: "F32", shape: entry.shape, data_offsets: [at, (at += data.length)] };
+    parts.push(data);
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  const renamed = path.join(folder, `${Object.keys(sources).join("-")}.safetensors`);
+  await fs.writeFile(renamed, Buffer.concat([length, json, ...parts]));
+  return renamed;
+}
+
 describe("what is refused", () => {
   test("features that differ by more than the tolerance: a line a tap, and nothing is written", async () => {
     const { message, hint } = await complaint({ verify: { file: taps, tolerance: 1e-12 }, title: "strict" });
@@ -109,6 +135,15 @@ describe("what is refused", () => {
 
   test("a file without the input, or with arrays of no tap", async () => {
     expect((await complaint({ verify: { file, tolerance: 1e-4 } })).message).toMatch(/^Expected the array input in /);
+  });
+
+  test("arrays under names of no tap: the error names the taps that there are", async () => {
+    const renamed = await writeArrays({ input: "input", stage_9: "fire7", pooled: "fire0" });
+    const { message, hint } = await complaint({ verify: { file: renamed, tolerance: 1e-4 } });
+    expect(message).toMatch(/^Expected arrays under the names of taps in .* but received stage_9, pooled$/);
+    expect(hint).toContain("conv1, fire0, fire1");
+    const alone = await writeArrays({ input: "input" });
+    expect((await complaint({ verify: { file: alone, tolerance: 1e-4 } })).message).toMatch(/received input alone$/);
   });
 
   test("an image size that the network cannot take", async () => {

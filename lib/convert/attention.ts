@@ -1,9 +1,10 @@
+import { elementwise, scalar, unary } from "./elementwise.js";
 import type { GraphBuilder, GraphTensor } from "./graph-builder.js";
-import { relativeScores } from "./relative-positions.js";
-import type { RelativePositions } from "./relative-positions.js";
-import { channels, joinChannels, reshape, transpose } from "./shape-nodes.js";
-import { binary, layerNorm, linear, products, scalar, softmax } from "./transformer-nodes.js";
-import type { LayerNorm, Linear } from "./transformer-nodes.js";
+import { layerNorm, type LayerNorm } from "./layer-norm.js";
+import { linear, type Linear } from "./linear.js";
+import { products } from "./matrix-products.js";
+import { channels, concatenate, reshape, transpose } from "./rearrange.js";
+import { relativeScores, type RelativePositions } from "./relative-positions.js";
 import type { FloatWeight } from "./weight.js";
 
 /** Self-attention of several heads (Vaswani et al. 2017), with what vision transformers add to it. */
@@ -55,10 +56,15 @@ export function selfAttention(
     query = rotate(graph, `${name}/query/rotation`, query, rotation);
     key = rotate(graph, `${name}/key/rotation`, key, rotation);
   }
-  const scaled = binary(graph, `${name}/query/scaled`, "Mul", query, scalar((inner / heads) ** -0.5));
+  const scaled = elementwise(graph, `${name}/query/scaled`, "Mul", query, scalar((inner / heads) ** -0.5));
   let scores = products(graph, `${name}/scores`, scaled, swapLast(graph, `${name}/key/transposed`, key));
   if (relative) scores = relativeScores(graph, `${name}/relative`, { scores, query, positions: relative });
-  const weighted = products(graph, `${name}/weighted`, softmax(graph, `${name}/softmax`, scores), part("value", 2));
+  const weighted = products(
+    graph,
+    `${name}/weighted`,
+    unary(graph, `${name}/softmax`, "Softmax", scores),
+    part("value", 2),
+  );
   const merged = mergeHeads(graph, `${name}/merged`, weighted);
   return linear(graph, `${name}/out`, norm ? layerNorm(graph, `${name}/norm`, merged, norm) : merged, out);
 }
@@ -87,11 +93,11 @@ export function attentionPool(
   const key = part("key", 0);
   // A query's product with a key as a sum over channels: the query is the same for all images.
   const scores = products(graph, `${name}/scores`, key, {
-    ...query,
+    dtype: "float32",
     shape: [heads, inner / heads, 1],
     read: async () => (await query.read()).map((value) => value * (inner / heads) ** -0.5),
   });
-  const weights = softmax(graph, `${name}/softmax`, swapLast(graph, `${name}/scores/transposed`, scores));
+  const weights = unary(graph, `${name}/softmax`, "Softmax", swapLast(graph, `${name}/scores/transposed`, scores));
   const merged = mergeHeads(graph, `${name}/merged`, products(graph, `${name}/weighted`, weights, part("value", 1)));
   return linear(graph, `${name}/out`, merged, out);
 }
@@ -126,9 +132,10 @@ function rotate(graph: GraphBuilder, name: string, input: GraphTensor, { cos, si
   const half = input.shape.at(-1)! / 2;
   const [x, y] = [channels(graph, `${name}/x`, input, 0, half), channels(graph, `${name}/y`, input, half, half)];
   const times = (step: string, left: GraphTensor, right: FloatWeight) =>
-    binary(graph, `${name}/${step}`, "Mul", left, right);
-  return joinChannels(graph, name, [
-    binary(graph, `${name}/turned_x`, "Sub", times("x_cos", x, cos), times("y_sin", y, sin)),
-    binary(graph, `${name}/turned_y`, "AddV2", times("y_cos", y, cos), times("x_sin", x, sin)),
-  ]);
+    elementwise(graph, `${name}/${step}`, "Mul", left, right);
+  const halves = [
+    elementwise(graph, `${name}/turned_x`, "Sub", times("x_cos", x, cos), times("y_sin", y, sin)),
+    elementwise(graph, `${name}/turned_y`, "AddV2", times("y_cos", y, cos), times("x_sin", x, sin)),
+  ];
+  return concatenate(graph, name, halves, input.shape.length - 1);
 }

@@ -30,7 +30,7 @@ export function formatConversion(converted: ConvertedBackbone): string {
     ...(proof.folding
       ? [
           `proof      ${proof.folding.layers} layers agree with the checkpoint's own tensors, batch norms unfolded, to ` +
-            `${proof.folding.error.toExponential(1)} on a random image`,
+            `${proof.folding.error === 0 ? "the bit" : proof.folding.error.toExponential(1)} on a random image`,
         ]
       : []),
     ...(proof.verify

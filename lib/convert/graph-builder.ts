@@ -1,4 +1,4 @@
-import type { Weight } from "./weight.js";
+import type { FloatWeight, Weight } from "./weight.js";
 import { constant } from "./weight.js";
 
 /** A tensor within the graph: what a node gives for one image. */
@@ -32,6 +32,16 @@ export interface GraphTap {
   prefixTokens?: number;
 }
 
+/** A convolution in groups, and the plain ones that compute it; see `grouped-convolution.ts`. */
+export interface ConvolutionInGroups {
+  input: GraphTensor;
+  /** PyTorch's layout, [out, in / groups, rows, columns]. */
+  kernel: FloatWeight;
+  groups: number;
+  /** Each of some of the groups, with the same window. */
+  parts: readonly GraphTensor[];
+}
+
 /** A node as TensorFlow's GraphDef writes it in JSON. */
 export interface NodeDef {
   name: string;
@@ -61,6 +71,8 @@ export class GraphBuilder {
   readonly weights = new Map<string, Weight>();
   /** Shape of what each node gives for one image; weights are not in it. */
   readonly shapes = new Map<string, readonly number[]>();
+  /** By the node of their result. */
+  readonly grouped = new Map<string, ConvolutionInGroups>();
   private readonly names: Set<string>;
 
   constructor(start: { height: number; width: number } | GraphStart) {
@@ -149,12 +161,12 @@ export class GraphBuilder {
     });
   }
 
-  /** @param matrix [channels in, channels out]: not as PyTorch keeps it, but as every backend is fast. */
+  /** Of the last axis. @param matrix [channels in, channels out]: not as PyTorch keeps it, but as every backend is fast. */
   matMul(name: string, input: GraphTensor, matrix: Weight): GraphTensor {
     expectChannels(name, input, matrix.shape[0]!);
     const inputs = [input.node, this.weight(`${name}/matrix`, matrix)];
     const attr = { T: float, transpose_a: { b: false }, transpose_b: { b: false } };
-    return this.node(name, "MatMul", inputs, [matrix.shape[1]!], attr);
+    return this.node(name, "MatMul", inputs, [...input.shape.slice(0, -1), matrix.shape[1]!], attr);
   }
 
   /**

@@ -2,7 +2,8 @@ import { foldBatchNorm } from "./batch-norm.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
 import { normalisedConvolution, type NormalisedConvolution } from "./convolution.js";
 import type { GraphBuilder, GraphTensor, Window } from "./graph-builder.js";
-import { concatenate, slice } from "./rearrange.js";
+import { channels, concatenate } from "./rearrange.js";
+import { readTogether } from "./weight-parts.js";
 import { convolutionKernel, type FloatWeight } from "./weight.js";
 
 /** {@link normalisedConvolution} whose channels are in so many groups, each with filters of its own. */
@@ -45,19 +46,17 @@ export function groupedConv2d(
 ): GraphTensor {
   const [channelsOut, channelsOfGroup] = kernel.shape as [number, number];
   const together = groupsTogether(groups, channelsOfGroup);
+  const width = together * channelsOfGroup;
+  const shared = readTogether(kernel);
   const parts = Array.from({ length: groups / together }, (_, part) => {
     const taken =
-      together === groups
-        ? input
-        : slice(graph, `${name}/part${part}/input`, input, {
-            axis: 2,
-            begin: part * together * channelsOfGroup,
-            size: together * channelsOfGroup,
-          });
-    const dense = blockDiagonal(kernel, { first: (part * together * channelsOut) / groups, groups, together });
+      together === groups ? input : channels(graph, `${name}/part${part}/input`, input, part * width, width);
+    const dense = blockDiagonal(shared, { first: (part * together * channelsOut) / groups, groups, together });
     return graph.conv2d(`${name}/part${part}`, taken, convolutionKernel(dense), window);
   });
-  return concatenate(graph, name, parts, 2);
+  const result = concatenate(graph, name, parts, 2);
+  graph.grouped.set(result.node, { input, kernel, groups, parts });
+  return result;
 }
 
 /** The most groups that divide all of them and fit into a part. */

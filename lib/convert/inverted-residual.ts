@@ -1,9 +1,10 @@
+import { activate, type Activation, type Gate } from "./activation.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
-import { activate, linear, squeezeExcite } from "./convnet-nodes.js";
-import type { Activation, Gate } from "./convnet-nodes.js";
+import { linear } from "./classifier.js";
 import { normalisedConvolution } from "./convolution.js";
 import type { GraphBuilder, GraphTensor } from "./graph-builder.js";
 import type { InvertedResidualNames, NormalisedLayer } from "./inverted-residual-names.js";
+import { squeezeExcite } from "./squeeze-excite.js";
 
 /** A network of inverted residuals: MobileNetV2 and V3, EfficientNet. */
 export interface InvertedResidualNetwork {

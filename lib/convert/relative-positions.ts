@@ -1,6 +1,7 @@
+import { elementwise } from "./elementwise.js";
 import type { GraphBuilder, GraphTensor } from "./graph-builder.js";
-import { padWithZeros, reshape, slice, transpose } from "./shape-nodes.js";
-import { binary, products } from "./transformer-nodes.js";
+import { products } from "./matrix-products.js";
+import { padWithZeros, reshape, slice, transpose } from "./rearrange.js";
 import { derived } from "./weight-parts.js";
 import type { FloatWeight } from "./weight.js";
 
@@ -39,11 +40,11 @@ export function relativeScores(
     [0, 2, 1, 3],
   );
   const apart = reshape(graph, `${name}/scores`, scores, [groups, height, width, height, width]);
-  const added = binary(
+  const added = elementwise(
     graph,
     `${name}/with_columns`,
     "AddV2",
-    binary(
+    elementwise(
       graph,
       `${name}/with_rows`,
       "AddV2",

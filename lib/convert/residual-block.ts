@@ -3,7 +3,7 @@ import type { CheckpointWeights } from "./checkpoint-weights.js";
 import { normalisedConvolution } from "./convolution.js";
 import type { GraphBuilder, GraphTensor, Padding } from "./graph-builder.js";
 import { groupedConvolution } from "./grouped-convolution.js";
-import { everySecond, padChannels } from "./rearrange.js";
+import { everySecond, padWithZeros } from "./rearrange.js";
 
 /** A block of a residual network, as torchvision names its tensors. He et al. 2015, https://arxiv.org/abs/1512.03385 */
 export interface ResidualBlock {
@@ -150,7 +150,7 @@ function shortcut(
       const missing = channels - input.shape[2]!;
       const before = Math.floor(missing / 2);
       const positions = everySecond(graph, `${name}/positions`, input);
-      return padChannels(graph, `${name}/channels`, positions, [before, missing - before]);
+      return padWithZeros(graph, `${name}/channels`, positions, [[0, 0], [0, 0], [before, missing - before]]); // prettier-ignore
     }
     default: {
       const { convolution, norm, kind } = shortcut;

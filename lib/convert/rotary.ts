@@ -1,5 +1,5 @@
 import type { Rotation } from "./attention.js";
-import type { Linear } from "./transformer-nodes.js";
+import type { Linear } from "./linear.js";
 import { derived } from "./weight-parts.js";
 import type { FloatWeight } from "./weight.js";
 

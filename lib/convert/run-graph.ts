@@ -10,8 +10,15 @@ export interface GraphRun {
   outputs: readonly string[];
   /** The numbers of a `Const`; it is asked anew for each node that reads it. */
   weight: (name: string) => Promise<tf.Tensor>;
-  /** Another way to compute a node from its first input; undefined where the node's own operation will do. */
-  instead?: (node: NodeDef) => ((x: tf.Tensor) => Promise<tf.Tensor>) | undefined;
+  /** Undefined where the node's own operation will do. */
+  instead?: (node: NodeDef) => OtherWay | undefined;
+}
+
+/** Another way to compute what a node gives. */
+export interface OtherWay {
+  /** Name of the node before it that it starts from. */
+  input: string;
+  compute: (x: tf.Tensor) => Promise<tf.Tensor>;
 }
 
 /**
@@ -21,11 +28,16 @@ export interface GraphRun {
  * @returns a tensor an output, in order; the caller disposes them, and keeps the input.
  */
 export async function runGraph({ nodes, input, outputs, weight, instead }: GraphRun): Promise<tf.Tensor[]> {
-  const needed = ancestors(nodes, outputs);
+  const steps = stepsTo(outputs, nodes, instead);
   const constants = new Set(nodes.filter(({ op }) => op === "Const").map(({ name }) => name));
   const readers = new Map<string, number>();
-  for (const reference of [...needed.flatMap(inputsOf), ...outputs]) {
+  for (const reference of [...steps.flatMap(({ reads }) => reads), ...outputs]) {
     readers.set(reference, (readers.get(reference) ?? 0) + 1);
+  }
+  const given = new Map<string, string[]>();
+  for (const reference of readers.keys()) {
+    const name = reference.split(":")[0]!;
+    given.set(name, [...(given.get(name) ?? []), reference]);
   }
   const values = new Map<string, tf.Tensor>([[input.node, input.tensor.clone()]]);
   const release = (reference: string) => {
@@ -36,25 +48,22 @@ export async function runGraph({ nodes, input, outputs, weight, instead }: Graph
     values.delete(reference);
   };
   try {
-    for (const node of needed) {
+    for (const { node, reads, other } of steps) {
       if (constants.has(node.name) || node.name === input.node) continue;
-      const references = inputsOf(node);
-      const other = instead?.(node);
       if (other) {
-        values.set(node.name, await other(values.get(references[0]!)!));
+        values.set(node.name, await other.compute(values.get(other.input)!));
       } else {
         const read = new Map<string, tf.Tensor>();
-        for (const reference of new Set(references)) {
+        for (const reference of new Set(reads)) {
           const value = constants.has(reference) ? await weight(reference) : values.get(reference);
           if (!value) throw new Error(`${node.name} reads ${reference}, which no node before it gives`);
           read.set(reference, value);
         }
-        const given = [...readers.keys()].filter((reference) => reference.split(":")[0] === node.name);
-        const results = await compute(node, read, given);
-        results.forEach((result, i) => values.set(given[i]!, result));
+        const results = await compute(node, read, given.get(node.name)!);
+        results.forEach((result, i) => values.set(given.get(node.name)![i]!, result));
         for (const [reference, value] of read) if (constants.has(reference)) value.dispose();
       }
-      for (const reference of references) if (!constants.has(reference)) release(reference);
+      for (const reference of reads) if (!constants.has(reference)) release(reference);
     }
     return outputs.map((name) => values.get(name)!.clone());
   } finally {
@@ -88,16 +97,25 @@ async function compute(node: NodeDef, read: Map<string, tf.Tensor>, given: strin
   }
 }
 
+interface Step {
+  node: NodeDef;
+  /** References to what it needs, of its own operation or of the other way. */
+  reads: string[];
+  other?: OtherWay;
+}
+
 /** The nodes that the outputs depend on, in the graph's order. */
-function ancestors(nodes: readonly NodeDef[], outputs: readonly string[]): NodeDef[] {
+function stepsTo(outputs: readonly string[], nodes: readonly NodeDef[], instead: GraphRun["instead"]): Step[] {
   const wanted = new Set(outputs);
-  const needed: NodeDef[] = [];
+  const steps: Step[] = [];
   for (const node of [...nodes].reverse()) {
     if (!wanted.has(node.name)) continue;
-    needed.push(node);
-    for (const reference of inputsOf(node)) wanted.add(reference.split(":")[0]!);
+    const other = instead?.(node);
+    const reads = other ? [other.input] : inputsOf(node);
+    steps.push({ node, reads, other });
+    for (const reference of reads) wanted.add(reference.split(":")[0]!);
   }
-  return needed.reverse();
+  return steps.reverse();
 }
 
 /** Without control inputs; `name:0` is `name`. */

@@ -8,7 +8,8 @@ export function shardNames(bytes: number): string[] {
 }
 
 /**
- * Weights one after another, cut into files of 4 MB; one weight and one file are held at a time.
+ * Weights one after another, cut into files of 4 MB; one weight and one file are held at a time. All files come in one
+ * buffer: each is to be written before the next is asked for.
  *
  * @param options.bytes of all weights together.
  * @param options.weights little-endian.
@@ -18,8 +19,8 @@ export async function* shardsOf(options: {
   weights: AsyncIterable<Uint8Array>;
 }): AsyncIterable<Uint8Array> {
   const { bytes, weights } = options;
-  let shard = new Uint8Array(Math.min(shardBytes, bytes));
-  let [filled, given] = [0, 0];
+  const shard = new Uint8Array(Math.min(shardBytes, bytes));
+  let filled = 0;
   for await (const weight of weights) {
     for (let at = 0; at < weight.length;) {
       const piece = weight.subarray(at, at + shard.length - filled);
@@ -28,11 +29,9 @@ export async function* shardsOf(options: {
       filled += piece.length;
       if (filled < shard.length) continue;
       yield shard;
-      given += filled;
       filled = 0;
-      shard = new Uint8Array(Math.min(shardBytes, bytes - given));
     }
   }
   // A graph without weights has a file of none.
-  if (bytes === 0) yield shard;
+  if (filled > 0 || bytes === 0) yield shard.subarray(0, filled);
 }

@@ -2,7 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import { readCheckpoint } from "../checkpoints/checkpoint.js";
 import type { TensorEntry } from "../checkpoints/tensor.js";
-import { didYouMean, UserError } from "../errors.js";
+import { UserError } from "../errors.js";
 import type { GraphBuilder } from "./graph-builder.js";
 import { relativeError } from "./tap-difference.js";
 
@@ -39,24 +39,17 @@ export async function compareWithOriginal(
   const input = tensors.get("input");
   if (!input) throw new UserError(`Expected the array input in ${file} but it is not there`, { hint: arrays });
   expectShape("input", file, input, [undefined, channels, height, width]);
-  const names = [...tensors.keys()].filter((name) => name !== "input");
-  const taps = graph.taps.map(({ name }) => name);
-  const unknown = names.find((name) => !taps.includes(name));
-  if (unknown !== undefined || names.length === 0) {
-    const received = unknown === undefined ? "input alone" : `an array ${unknown}`;
-    throw new UserError(`Expected arrays under the names of taps in ${file} but received ${received}`, {
-      hint: unknown === undefined ? arrays : didYouMean(unknown, taps),
-    });
-  }
+  const arrayOf = arraysByTap({ file, names: [...tensors.keys()], taps: graph.taps.map(({ name }) => name) });
   const pixels = await read(input);
   const results = await run(pixels as tf.Tensor4D);
   pixels.dispose();
   const errors: Record<string, number> = {};
   for (const [i, { name }] of graph.taps.entries()) {
-    const entry = tensors.get(name);
-    if (!entry) continue;
+    const array = arrayOf.get(name);
+    if (array === undefined) continue;
+    const entry = tensors.get(array)!;
     const [images, ...shape] = results[i]!.shape as [number, ...number[]];
-    expectShape(name, file, entry, [images, ...(shape.length === 3 ? [shape[2], shape[0], shape[1]] : shape)]);
+    expectShape(array, file, entry, [images, ...(shape.length === 3 ? [shape[2], shape[0], shape[1]] : shape)]);
     const original = await read(entry);
     errors[name] = await relativeError(results[i]!, original);
     original.dispose();
@@ -71,6 +64,28 @@ export async function compareWithOriginal(
     );
   }
   return { tolerance, taps: errors };
+}
+
+/**
+ * The array of each tap that has one. Underscores do not count, and `fc` is the tap `logits`: other programs write
+ * `stage_0` and name the classifier after PyTorch's module.
+ */
+function arraysByTap(options: { file: string; names: string[]; taps: string[] }): Map<string, string> {
+  const { file, taps } = options;
+  const names = options.names.filter((name) => name !== "input");
+  const plain = (name: string) => (name === "fc" ? "logits" : name.replaceAll("_", ""));
+  const found = new Map<string, string>();
+  for (const tap of taps) {
+    const array = names.includes(tap) ? tap : names.find((name) => plain(name) === plain(tap));
+    if (array !== undefined) found.set(tap, array);
+  }
+  const used = new Set(found.values());
+  const unknown = names.filter((name) => !used.has(name));
+  if (unknown.length === 0 && names.length > 0) return found;
+  const received = names.length === 0 ? "input alone" : unknown.join(", ");
+  throw new UserError(`Expected arrays under the names of taps in ${file} but received ${received}`, {
+    hint: `The taps are ${taps.join(", ")}. Name the arrays so; taps without an array are not compared.`,
+  });
 }
 
 const arrays = "It holds the array input [N, C, H, W], normalised, and one array a tap, under the tap's name.";

@@ -5,10 +5,24 @@ export function rowsOf(weight: FloatWeight, from: number, count: number): FloatW
   const [, ...rest] = weight.shape;
   const width = lengthOf(rest);
   return {
-    ...weight,
     shape: [count, ...rest],
+    dtype: "float32",
     read: async () => (await weight.read()).slice(from * width, (from + count) * width),
   };
+}
+
+/**
+ * A weight that several take their parts of, one after another, and leave as it is: its numbers are read anew only where
+ * the memory was wanted for something else meanwhile.
+ */
+export function readTogether(weight: FloatWeight): FloatWeight {
+  let kept: WeakRef<Float32Array> | undefined;
+  const read = async () => {
+    const values = kept?.deref() ?? (await weight.read());
+    kept = new WeakRef(values);
+    return values;
+  };
+  return { shape: weight.shape, dtype: "float32", read };
 }
 
 /** Weights below one another, along the first axis. */

@@ -1,8 +1,10 @@
 import type { CheckpointWeights } from "./checkpoint-weights.js";
-import { elementwise, int32, pointwise, reshape, unary } from "./convnet-nodes.js";
+import { elementwise, unary } from "./elementwise.js";
 import type { GraphBuilder, GraphTensor } from "./graph-builder.js";
-import { constant, convolutionKernel } from "./weight.js";
-import type { FloatWeight } from "./weight.js";
+import { products } from "./matrix-products.js";
+import { pointwise } from "./pointwise.js";
+import { reshape, transpose } from "./rearrange.js";
+import { convolutionKernel, type FloatWeight } from "./weight.js";
 import {
   gatherPlaces,
   padPlaces,
@@ -42,50 +44,28 @@ export function windowAttention(
     const product = graph.conv2d(`${name}/${step}/conv`, cut, kernel, { padding: 0 });
     const projected = graph.biasAdd(`${name}/${step}/bias_add`, product, rows(bias, own));
     const apart = reshape(graph, `${name}/${step}/heads`, projected, [count, places, heads, channels / heads]);
-    return swapped(graph, `${name}/${step}`, apart);
+    return transpose(graph, `${name}/${step}`, apart, headsFirst);
   };
   const query = part(0, "query", (channels / heads) ** -0.5);
-  let scores = product(graph, `${name}/scores`, query, part(1, "key"), { transposed: true });
+  let scores = products(graph, `${name}/scores`, query, part(1, "key"), { transposed: true });
   scores = elementwise(graph, `${name}/biased`, "AddV2", scores, positionBias(table, side));
   const mask = windowMask(windows);
   if (mask) scores = elementwise(graph, `${name}/masked`, "AddV2", scores, mask);
   const shares = unary(graph, `${name}/softmax`, "Softmax", scores);
-  const mixed = swapped(graph, `${name}/mixed`, product(graph, `${name}/values`, shares, part(2, "value")));
+  const mixed = transpose(
+    graph,
+    `${name}/mixed`,
+    products(graph, `${name}/values`, shares, part(2, "value")),
+    headsFirst,
+  );
   const joined = reshape(graph, `${name}/joined`, mixed, [count, places, channels]);
   const result = pointwise(graph, weights, joined, { name: `${name}/project`, layer: `${layer}.proj`, is: "linear" });
   const placed = gatherPlaces(graph, `${name}/placed`, result, placeOrder(windows, x.shape));
   return reshape(graph, `${name}/map`, placed, x.shape);
 }
 
-/** [windows, a, b, depth] → [windows, b, a, depth] */
-function swapped(graph: GraphBuilder, name: string, x: GraphTensor): GraphTensor {
-  const [windows, a, b, depth] = x.shape as [number, number, number, number];
-  return graph.operation({
-    name,
-    op: "Transpose",
-    inputs: [x, constant([0, 1, 3, 2, 4], "int32")],
-    shape: [windows, b, a, depth],
-    attr: { Tperm: int32 },
-  });
-}
-
-/** Matrix products [..., a, b] · [..., b, c], or of the right one transposed. */
-function product(
-  graph: GraphBuilder,
-  name: string,
-  left: GraphTensor,
-  right: GraphTensor,
-  { transposed = false } = {},
-): GraphTensor {
-  const columns = right.shape.at(transposed ? -2 : -1)!;
-  return graph.operation({
-    name,
-    op: "BatchMatMulV2",
-    inputs: [left, right],
-    shape: [...left.shape.slice(0, -1), columns],
-    attr: { adj_x: { b: false }, adj_y: { b: transposed } },
-  });
-}
+/** [windows, places, heads, depth] → [windows, heads, places, depth], and back. */
+const headsFirst = [0, 2, 1, 3];
 
 /** [heads, places, places] out of the table [relative positions, heads]. */
 function positionBias(table: FloatWeight, side: number): FloatWeight {

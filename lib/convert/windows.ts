@@ -1,7 +1,6 @@
 import type { GraphBuilder, GraphTensor } from "./graph-builder.js";
-import { constant } from "./weight.js";
-import type { Weight } from "./weight.js";
-import { int32, reshape } from "./convnet-nodes.js";
+import { padWithZeros, reshape } from "./rearrange.js";
+import { constant, type Weight } from "./weight.js";
 
 /**
  * The windows of a Swin transformer (https://arxiv.org/abs/2103.14030): a map is cut into squares, and attention stays
@@ -104,11 +103,9 @@ export function padPlaces(
   x: GraphTensor,
   [height, width]: readonly [number, number],
 ): GraphTensor {
-  const [rows, columns, channels] = x.shape as [number, number, number];
+  const [rows, columns] = x.shape as [number, number, number];
   if (rows === height && columns === width) return x;
-  const amounts = constant([0, 0, 0, height - rows, 0, width - columns, 0, 0], "int32", [4, 2]);
-  const inputs = [x, amounts, constant([0], "float32", [])];
-  return graph.operation({ name, op: "PadV2", inputs, shape: [height, width, channels], attr: { Tpaddings: int32 } });
+  return padWithZeros(graph, name, x, [[0, height - rows], [0, width - columns], [0, 0]]); // prettier-ignore
 }
 
 /** A number for each place of each window, in the map as it was rolled. */
@@ -126,3 +123,5 @@ function eachPlace(
 function range(length: number): number[] {
   return Array.from({ length }, (_, i) => i);
 }
+
+const int32 = { type: "DT_INT32" };
