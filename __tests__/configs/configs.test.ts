@@ -10,7 +10,8 @@ import { linearSettings } from "../../lib/settings/linear.js";
 import { loadSettings } from "../../lib/settings/load.js";
 import { trainingOf } from "../../lib/settings/training.js";
 import { headsOf } from "../../lib/protocols/linear-heads.js";
-import { linearTrials } from "../../lib/protocols/linear-trials.js";
+import { linearTrials, scaledRate } from "../../lib/protocols/linear-trials.js";
+import { golden } from "../golden.js";
 
 const names = configNames().filter((name) => name !== "quickstart" && /^(vissl|dinov2|ssl-small)\//.test(name));
 const headerOf = (name: string) =>
@@ -66,7 +67,7 @@ describe.each(names)("%s", (name) => {
       return { name: layer, shape: parts.length === 1 ? parts[0]!.shape : [width], width };
     });
     if (name !== "vissl/linear") expect(featureLayers.length).toBe(settings.layers.length);
-    expect(linearTrials(trainingOf(settings) as never).length).toBe(name.startsWith("dinov2") ? 13 : 1);
+    expect(linearTrials(trainingOf(settings) as never).trials.length).toBe(name.startsWith("dinov2") ? 13 : 1);
     const heads = headsOf({ layers: featureLayers, heads: settings.heads, classes: 10 });
     expect(heads.length).toBeGreaterThan(0);
     if (name.startsWith("vissl/") && settings.layers.length > 1) {
@@ -108,6 +109,31 @@ test("DINOv2 has 52 heads: 13 rates, of 256 images a step, on four inputs", asyn
     selectOn: "val",
   });
   expect(trainingOf(settings).schedule).toEqual([{ kind: "cosine", per: "step" }]);
+});
+
+describe("DINOv2's classifiers", () => {
+  interface Classifiers {
+    by_total_batch: Record<string, { n: number; names: string[]; group_lrs: number[] }>;
+  }
+  const { by_total_batch: byBatch } = golden<Classifiers>("dinov2/classifiers.json");
+
+  test.each(Object.entries(byBatch))("at %s images a step have its rates and names", async (batch, classifiers) => {
+    const { settings } = await load("dinov2/linear", ...images, "--batch-size", batch);
+    const training = trainingOf(settings) as never;
+    const rates = linearTrials(training).trials.map((trial) => scaledRate(training, trial));
+    const ours = settings.layers.flatMap((layer) => rates.map((lr) => ({ layer: layer as string, lr })));
+    ours.forEach(({ lr }, i) => expect(lr / classifiers.group_lrs[i]!).toBeCloseTo(1, 12));
+    expect(ours).toHaveLength(classifiers.group_lrs.length);
+    const names = ours.map(({ layer, lr }) => {
+      const parts = layer.split("+");
+      const blocks = parts.filter((part) => part.endsWith(":cls")).length;
+      const mean = parts.length > blocks ? "True" : "False";
+      return `classifier_${blocks}_blocks_avgpool_${mean}_lr_${lr.toFixed(5).replace(".", "_")}`;
+    });
+    // Small rates are equal there in five decimals, and equal names are one.
+    expect([...new Set(names)]).toEqual(classifiers.names);
+    expect(new Set(names).size).toBe(classifiers.n);
+  });
 });
 
 test("ssl-small has rate 30, and unit length in transfer", async () => {

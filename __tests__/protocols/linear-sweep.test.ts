@@ -4,6 +4,7 @@ import path from "node:path";
 import type { FeatureSet } from "../../lib/features/feature-set.js";
 import type { EvalLinearOptions } from "../../lib/protocols/linear.js";
 import { evalLinear } from "../../lib/protocols/linear.js";
+import { silent } from "../../lib/progress.js";
 import type { ResultRecord } from "../../lib/results/record.js";
 import type { TrialLine } from "../../lib/results/trial-line.js";
 import { prepareBackend } from "../../lib/backend/backend.js";
@@ -40,6 +41,14 @@ describe("a sweep", () => {
   function selections(record: ResultRecord, i: number) {
     return record.results[i]!.trials.map(({ selection }) => selection!.values);
   }
+
+  test("tells which settings are left out, for they are the same as others", async () => {
+    const told: string[] = [];
+    const optimizer = { ...short.optimizer, kind: ["sgd" as const, "adam" as const], lr: [0.01], momentum: [0, 0.9] };
+    const progress = { ...silent, note: (text: string) => void told.push(text) };
+    await evaluate({ heads: ["fc"], epochs: 1, optimizer, progress });
+    expect(told).toEqual(["1 of 4 combinations were the same as others, and are left out"]);
+  });
 
   const adam = { ...short.optimizer, kind: ["adam" as const], momentum: undefined, nesterov: undefined };
   const one = { ...short, optimizer: { ...short.optimizer, lr: [0.01, 0.1] } };

@@ -1,11 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { timesTransposed, transposedTimes } from "./matrix-product.js";
+import { transposedTimes } from "./matrix-product.js";
 
 /**
  * γ and β of a batch norm in front of a linear layer, each trial's own, while the normalised input x̂ is shared by all.
- * In the matrix they leave the product with x̂ one for all trials. Most of what this costs is new buffers of the
- * matrix's size, so there are as few as can be.
+ * They are folded into the matrix, or into the batch where that is smaller; the gradients of all three come out of one
+ * product. What this costs is new buffers of the matrix's size: each is dropped as soon as it can be.
  */
 export interface AffineFold {
   /** Of a linear layer: [seeds, C·positions + 1, trials·k]; channel-major rows, the last row is the bias. */
@@ -23,8 +23,12 @@ export interface AffineGradients {
 }
 
 /**
- * (γ·x̂ + β)·w + b of each trial, [seeds, batch, trials·k], and from its gradient those of the parameters. To be called in
- * a tidy of the caller's.
+ * y = Σ_d (γ_c·x̂_d + β_c)·w_d + b of each trial, c the channel of d: [seeds, batch, trials·k]. With P = x̂ᵀ·error, whose
+ * last row is e, the sum of the error over the batch, and S_c = Σ w_d over the channel's positions:
+ *
+ *     ∂w_d = γ_c·P_d + β_c·e,   ∂γ_c = Σ w_d·P_d,   ∂β_c = S_c·e,   the sums over the channel's positions and the columns.
+ *
+ * To be called in a tidy of the caller's.
  *
  * @param x x̂ with a last column of ones: [seeds, batch, C·positions + 1].
  */
@@ -32,59 +36,52 @@ export function affineProduct(
   fold: AffineFold,
   x: tf.Tensor3D,
 ): { output: tf.Tensor3D; backward: (error: tf.Tensor3D) => AffineGradients } {
-  const [, batch] = x.shape;
-  return fold.trials === 1 && batch < fold.weight.shape[2] ? onBatch(fold, x) : onMatrix(fold, x);
-}
-
-/** γ and β enter the batch, where it is smaller than the matrix: one trial of many classes. */
-function onBatch(fold: AffineFold, x: tf.Tensor3D): ReturnType<typeof affineProduct> {
-  const { weight } = fold;
-  const [seeds, rows] = weight.shape;
-  const across = (parameter: tf.Tensor, ofBias: number) => alongRows(fold, parameter, ofBias).reshape([seeds, 1, rows]);
-  const input = tf.add<tf.Tensor3D>(tf.mul(x, across(fold.gamma, 1)), across(fold.beta, 0));
-  return {
-    output: tf.matMul(input, weight),
-    backward: (error) => {
-      // Twice as fast as error·wᵀ, for it is the small operand that is read transposed.
-      const ofInput = tf.transpose(timesTransposed(weight, error), [0, 2, 1]);
-      return {
-        weight: transposedTimes(input, error),
-        gamma: byChannel(fold, tf.sum(tf.mul(ofInput, x), 1)),
-        beta: byChannel(fold, tf.sum(ofInput, 1)),
-      };
-    },
-  };
-}
-
-/**
- * γ and β enter the matrix. With y = Σ_d (γ_c·x̂_d + β_c)·w_d, P = x̂ᵀ·error, whose last row is e, the sum of the error
- * over the batch: ∂w_d = γ_c·P_d + β_c·e,  ∂γ_c = Σ w_d·P_d,  ∂β_c = Σ w_d·e, the sums over the channel's positions and
- * the columns.
- */
-function onMatrix(fold: AffineFold, x: tf.Tensor3D): ReturnType<typeof affineProduct> {
   const { weight, trials } = fold;
   const [seeds, rows, columns] = weight.shape;
-  const w = splitTrials(fold, weight);
+  const sums = channelSums(fold);
   const gamma = alongRows(fold, fold.gamma, 1);
   const beta = alongRows(fold, fold.beta, 0);
-  const shift = tf.sum(tf.mul(w, beta).reshape(weight.shape), 1, true);
+  const onBatch = trials === 1 && x.shape[1] < columns;
   return {
-    output: tf.add(tf.matMul(x, tf.mul(w, gamma).reshape<tf.Tensor3D>(weight.shape)), shift),
-    backward: (error) => {
-      const product = transposedTimes(x, error);
-      const errorSum = product.slice([0, rows - 1, 0], [-1, 1, -1]);
-      const p = splitTrials(fold, product);
-      const ofShift = tf.mul(
-        beta.reshape([seeds, rows, trials, 1]),
-        errorSum.reshape([seeds, 1, trials, columns / trials]),
-      );
-      return {
-        weight: tf.add(tf.mul(p, gamma).reshape(weight.shape), ofShift.reshape(weight.shape)),
-        gamma: byChannel(fold, tf.sum(tf.mul(w, p), 2)),
-        beta: byChannel(fold, tf.sum(splitTrials(fold, tf.mul(weight, errorSum)), 2)),
-      };
-    },
+    output: tf.tidy(() => {
+      if (onBatch) {
+        const scaled = tf.mul(x, gamma.reshape([seeds, 1, rows]));
+        return tf.matMul(tf.add<tf.Tensor3D>(scaled, beta.reshape([seeds, 1, rows])), weight);
+      }
+      const shift = tf.sum(tf.mul(sums, fold.beta.expandDims(3)), 1).reshape([seeds, 1, columns]);
+      const scaled = tf.mul(splitTrials(fold, weight), gamma).reshape<tf.Tensor3D>(weight.shape);
+      return tf.add(tf.matMul(x, scaled), shift);
+    }),
+    backward: (error) =>
+      tf.tidy(() => {
+        const product = transposedTimes(x, error);
+        const errorSum = product.slice([0, rows - 1, 0], [-1, 1, -1]).reshape([seeds, 1, trials, columns / trials]);
+        const p = splitTrials(fold, product);
+        return {
+          gamma: tf.tidy(() => byChannel(fold, tf.sum(tf.mul(splitTrials(fold, weight), p), 2))),
+          beta: tf.sum(tf.mul(sums, errorSum), 3),
+          weight: tf.tidy(() => {
+            const ofShift = tf.mul(beta.reshape([seeds, rows, trials, 1]), errorSum).reshape(weight.shape);
+            return tf.add<tf.Tensor3D>(tf.mul(p, gamma).reshape(weight.shape), ofShift);
+          }),
+        };
+      }),
   };
+}
+
+/** The sums of the matrix over each channel's positions, without the biases: [seeds, C, trials, k]. */
+function channelSums({ weight, gamma, trials }: AffineFold): tf.Tensor4D {
+  const [seeds, rows, columns] = weight.shape;
+  const channels = gamma.shape[1]!;
+  return tf.tidy(() => {
+    // Of one matrix the rows before the last are no copy.
+    const withoutBias =
+      seeds === 1
+        ? weight.reshape<tf.Tensor2D>([rows, columns]).slice([0, 0], [rows - 1, columns])
+        : weight.slice([0, 0, 0], [seeds, rows - 1, columns]);
+    const sums = tf.sum(withoutBias.reshape([seeds * channels, (rows - 1) / channels, columns]), 1);
+    return sums.reshape([seeds, channels, trials, columns / trials]);
+  });
 }
 
 /** [seeds, rows, trials·k] → [seeds·rows, trials, k]. */

@@ -12,16 +12,22 @@ export interface ChannelStatistics {
   variance: tf.Tensor;
 }
 
-/** Mean and biased variance of each channel over batch and positions: what training normalises by. */
-export function channelStatistics(x: tf.Tensor3D, channels: number): ChannelStatistics {
+/** x normalised by its own statistics: mean and biased variance of each channel over batch and positions. */
+export function normaliseByBatch(
+  x: tf.Tensor3D,
+  channels: number,
+): { input: tf.Tensor3D; statistics: ChannelStatistics } {
   return tf.tidy(() => {
-    // First over the batch, then over the few numbers of a channel: both at once is many times slower.
-    const meanOf = (values: tf.Tensor3D): tf.Tensor => {
-      const [seeds, , width] = values.shape;
-      return tf.mean(tf.mean(values, 1).reshape([seeds, channels, width / channels]), 2);
-    };
+    const [seeds, batch, width] = x.shape;
+    const share = tf.fill<tf.Rank.R3>([seeds, 1, batch], 1 / batch);
+    // First over the batch, then over the few numbers of a channel: both at once is many times slower. Over the batch
+    // it is a product, which is a few times as fast as a sum along that axis.
+    const meanOf = (values: tf.Tensor3D) =>
+      tf.mean(tf.matMul(share, values).reshape([seeds, channels, width / channels]), 2);
     const mean = meanOf(x);
-    return { mean, variance: meanOf(tf.square(tf.sub<tf.Tensor3D>(x, toEachNumber(mean, x.shape[2])))) };
+    const centred = tf.sub<tf.Tensor3D>(x, toEachNumber(mean, width));
+    const variance = tf.tidy(() => meanOf(tf.square(centred)));
+    return { input: scaled(centred, variance), statistics: { mean, variance } };
   });
 }
 
@@ -33,10 +39,12 @@ export function channelStatistics(x: tf.Tensor3D, channels: number): ChannelStat
  */
 export function normalise(x: tf.Tensor3D, { mean, variance }: ChannelStatistics): tf.Tensor3D {
   return tf.tidy(() => {
-    const width = x.shape[2];
-    const scale = tf.rsqrt(tf.add(variance, batchNormEpsilon));
-    return tf.mul(tf.sub(x, toEachNumber(mean, width)), toEachNumber(scale, width));
+    return scaled(tf.sub(x, toEachNumber(mean, x.shape[2])), variance);
   });
+}
+
+function scaled(centred: tf.Tensor3D, variance: tf.Tensor): tf.Tensor3D {
+  return tf.mul(centred, toEachNumber(tf.rsqrt(tf.add(variance, batchNormEpsilon)), centred.shape[2]));
 }
 
 /** [seeds, C] → [seeds, 1, C·positions], channel-major. */

@@ -7,8 +7,11 @@ import type { HeadSpec, HeadWeights } from "./head.js";
 import { headWidths } from "./head.js";
 import { createMlpBody } from "./mlp-body.js";
 
-/** On two cores with 1280-d features, pieces below 1 MB were slower and pieces above 2 MB about equal. */
-const defaultBlockBytes = 2 ** 22;
+/**
+ * A product of 100 columns runs at two thirds of the speed of one of 300, and small blocks cost calls; element-wise passes
+ * over more than the caches hold cost too.
+ */
+const defaultBlockBytes = 2 ** 24;
 
 /** A head with the settings that it is trained under. */
 export interface BankHead {

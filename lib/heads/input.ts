@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { channelStatistics, type ChannelStatistics, normalise } from "./batch-norm.js";
+import { type ChannelStatistics, normalise, normaliseByBatch } from "./batch-norm.js";
 
 /**
  * What a head does to the features before its first linear layer.
@@ -38,11 +38,8 @@ export function headInput({ form, x, channels, running }: HeadInputOptions): Hea
     case "l2":
       return { input: l2Normalised(x) };
     case "batch_norm":
-    case "batch_norm_plain": {
-      if (running) return { input: normalise(x, running) };
-      const statistics = channelStatistics(x, channels);
-      return { input: normalise(x, statistics), statistics };
-    }
+    case "batch_norm_plain":
+      return running ? { input: normalise(x, running) } : normaliseByBatch(x, channels);
   }
 }
 

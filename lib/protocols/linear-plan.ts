@@ -48,7 +48,7 @@ export async function planLinear(options: {
 }): Promise<LinearPlan> {
   const { extraction, settings, classes, trainingImages } = options;
   const heads = headsOf({ layers: extraction.layers, heads: settings.heads, classes });
-  const trials = linearTrials(settings);
+  const { trials } = linearTrials(settings);
   const batchSizes = new Set(trials.map(({ batchSize }) => batchSize));
   const steps = [...batchSizes].map(
     (batchSize = trainingImages) => settings.epochs * Math.ceil(trainingImages / batchSize),

@@ -22,6 +22,7 @@ import { outcomeOf, reportsOf, rungKey, savedRung, saveRung } from "./finished-r
 import type { LinearRun } from "./linear.js";
 import { partsOf } from "./linear.js";
 import { withWidth } from "./linear-heads.js";
+import { scaledRate } from "./linear-trials.js";
 
 /** All heads trained, the finalists at hand. */
 export interface Sweep {
@@ -127,11 +128,9 @@ function trainingPlan(run: LinearRun, options: { survivors: number[][]; rung: Ru
 function candidateOf({ settings }: LinearRun, spec: HeadSpec, trial: SearchTrial, { rateFactor }: Rung): Candidate {
   const { optimizer, schedule, batchSize, headWidth } = trial;
   const factor = optimizer.kind === "lbfgs" ? 1 : rateFactor;
-  const { lrBatch } = settings.optimizer;
-  const scaled = lrBatch === undefined || batchSize === undefined ? 1 : batchSize / lrBatch;
   return {
     spec: withWidth(spec, headWidth),
-    trial: { lr: trial.lr * scaled * factor, weightDecay: trial.weightDecay * factor, optimizer, schedule },
+    trial: { lr: scaledRate(settings, trial) * factor, weightDecay: trial.weightDecay * factor, optimizer, schedule },
     batchSize,
   };
 }

@@ -9,8 +9,12 @@ type SweptSettings = Pick<
   "optimizer" | "schedule" | "batchSize" | "headWidth" | "search" | "trials" | "searchSeed"
 >;
 
-/** What every head is tried with. @throws UserError where a dimension of the sweep is empty or out of its bounds. */
-export function linearTrials(settings: SweptSettings): SearchTrial[] {
+/**
+ * What every head is tried with, and a sentence where combinations were the same.
+ *
+ * @throws UserError where a dimension of the sweep is empty or out of its bounds.
+ */
+export function linearTrials(settings: SweptSettings): { trials: SearchTrial[]; notes: string[] } {
   const { optimizer, search = "grid", trials: count, searchSeed = 0, batchSize, schedule, headWidth } = settings;
   const { kind = ["sgd"], lr, weightDecay, momentum, nesterov } = optimizer;
   const listed = (numbers: Numbers | number): Numbers => (typeof numbers === "number" ? [numbers] : numbers);
@@ -25,5 +29,11 @@ export function linearTrials(settings: SweptSettings): SearchTrial[] {
     headWidth,
   };
   const drawn = search === "random" || (search === "halving" && count !== undefined);
-  return trialsOf({ space, search: drawn ? "random" : "grid", count, seed: searchSeed }).trials;
+  return trialsOf({ space, search: drawn ? "random" : "grid", count, seed: searchSeed });
+}
+
+/** The learning rate that a trial is trained with: its own is meant for `lrBatch` images a step, where that is given. */
+export function scaledRate({ optimizer }: Pick<SweptSettings, "optimizer">, { lr, batchSize }: SearchTrial): number {
+  const { lrBatch } = optimizer;
+  return lrBatch === undefined || batchSize === undefined ? lr : lr * (batchSize / lrBatch);
 }

@@ -185,7 +185,8 @@ function prepare(options: EvalLinearOptions): LinearRun {
     throw expected("at least two classes", "a linear evaluation", classes);
   }
   if (settings.seeds.length === 0) throw expected("at least one", "the seeds", settings.seeds);
-  const trials = linearTrials(settings);
+  const { trials, notes } = linearTrials(settings);
+  for (const note of notes) options.progress?.note(note);
   const plan = planSplits({ ...settings, splits: features.splits, choice: trials.length > 1 });
   refuseUnseenClasses({ plan, classes });
   const layers = evaluatedLayers(plan.train.source.layers, options.layers);

@@ -37,8 +37,16 @@ export async function startProcesses(options: { count: number; device: Device })
   return processes;
 }
 
+/**
+ * Makes glibc keep what TensorFlow gives back. By default a buffer above 32 MB (and smaller ones at first) comes from the
+ * system page by page and goes back at once, in every step anew; other C libraries do not read it. What the user has set
+ * stays.
+ */
+const keepBuffers = { MALLOC_MMAP_THRESHOLD_: String(2 ** 40), MALLOC_TRIM_THRESHOLD_: String(2 ** 40) };
+
 function start(): TrainingProcess {
   const child = fork(path.join(__dirname, "trainer-process.js"), [], {
+    env: { ...keepBuffers, ...process.env },
     serialization: "advanced",
     execArgv: [],
     stdio: ["ignore", "ignore", "inherit", "ipc"],
