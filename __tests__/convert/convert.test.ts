@@ -71,9 +71,9 @@ describeOnBackends("convertCheckpoint", () => {
     const model = await loadGraphModel(await openGraphFiles(dir));
     const features = model.execute(
       { images },
-      manifest.taps.find(({ name }) => name === "features")!.node,
+      manifest.taps.find(({ name }) => name === "pooled")!.node,
     ) as tf.Tensor;
-    const expected = await tensors.get("features")!.read();
+    const expected = await tensors.get("pooled")!.read();
     const received = await features.data();
     const largest = Math.max(...Array.from(expected, Number));
     expect(Math.max(...received.map((value, i) => Math.abs(value - Number(expected[i]))))).toBeLessThan(largest * 0.05);

@@ -77,7 +77,7 @@ def save(name, model, taps, size, rename=None, maps="NCHW", seed=0, batch=1):
     values = {}
     for tap in [*taps, "logits"]:
         value = seen[tap]
-        if value.ndim == 4 and tap in ("features", "pre_logits"):
+        if value.ndim == 4 and tap in ("pooled", "pre_logits"):
             value = value.flatten(1)
         elif value.ndim == 4 and maps == "NCHW":
             value = value.permute(0, 2, 3, 1)
@@ -102,7 +102,7 @@ def convnext_taps(model):
     return {
         "stem": model.stem,
         **{f"stage{i}": stage for i, stage in enumerate(model.stages)},
-        "features": model.head.norm,
+        "pooled": model.head.norm,
     }
 
 
@@ -139,7 +139,7 @@ save(
     {
         "stem": model.features[0],
         **{f"stage{i}": model.features[2 * i + 1] for i in range(4)},
-        "features": model.classifier[0],
+        "pooled": model.classifier[0],
     },
     (32, 32),
     seed=6,
@@ -163,7 +163,7 @@ def swin_taps(model):
     return {
         "stem": model.patch_embed,
         **{f"stage{i}": layer for i, layer in enumerate(model.layers)},
-        "features": model.head.global_pool,
+        "pooled": model.head.global_pool,
     }
 
 
@@ -178,7 +178,7 @@ save(
     {
         "stem": model.features[0],
         **{f"stage{i}": model.features[2 * i + 1] for i in range(3)},
-        "features": model.flatten,
+        "pooled": model.flatten,
     },
     (38, 26),
     maps="NHWC",
@@ -199,7 +199,7 @@ def timm_taps(model, head):
         "stem": model.bn1,
         **{f"block{i}": block for i, block in enumerate(blocks)},
         "head": head or model.blocks[-1],
-        "features": model.global_pool,
+        "pooled": model.global_pool,
     }
 
 
@@ -208,7 +208,7 @@ def torchvision_taps(model, blocks):
         "stem": model.features[0],
         **{f"block{i}": block for i, block in enumerate(blocks)},
         "head": model.features[-1],
-        "features": model.avgpool if hasattr(model, "avgpool") else ("head", lambda x: x.mean((2, 3))),
+        "pooled": model.avgpool if hasattr(model, "avgpool") else ("head", lambda x: x.mean((2, 3))),
     }
 
 

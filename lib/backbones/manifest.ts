@@ -2,7 +2,7 @@ import { z } from "zod";
 
 /** A place in a backbone where features may be taken. */
 const tapSchema = z.strictObject({
-  /** The field's name: `conv1`, `res4`, `block10`, `features`. */
+  /** The field's name: `conv1`, `res4`, `block10`, `pooled`. */
   name: z.string().min(1),
   /** Node of the GraphModel. */
   node: z.string().min(1),
@@ -63,6 +63,8 @@ export const manifestSchema = z.strictObject({
   /** Trainable numbers in the backbone (batch norm folded in or not), and multiply-adds × 2 for one image. */
   parameters: z.number().int().nonnegative().optional(),
   flops: z.number().nonnegative().optional(),
+  /** What the checkpoint does not tell of its network and was assumed when it was converted, a sentence each. */
+  assumptions: z.array(z.string()).optional(),
   /** What was checked when the checkpoint was converted. */
   proof: proofSchema.optional(),
 });

@@ -16,6 +16,7 @@ import { CheckpointWeights } from "./checkpoint-weights.js";
 import { GraphBuilder } from "./graph-builder.js";
 import { graphModelJson, writeGraphModel } from "./graph-model.js";
 import type { GraphModelJson } from "./graph-model.js";
+import { readLabel } from "./network-label.js";
 import { importOnnx } from "./onnx.js";
 import type { Precision } from "./precision.js";
 import { proveConversion } from "./proof.js";
@@ -80,8 +81,9 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
   if (looksLikeOnnx(await headOf(file))) return convertOnnx(options);
   const checkpoint = await readCheckpoint({ file });
   const among = [...families, ...(options.families ?? [])];
-  const { architecture, prefix, choice } = recogniseArchitecture({ ...options, checkpoint, among });
-  const { arch, input } = architecture;
+  const label = await readLabel({ checkpoint, name: checkpointName });
+  const { architecture, prefix, choice } = recogniseArchitecture({ ...options, checkpoint, among, label });
+  const { arch, input, assumptions = [] } = architecture;
   const title = options.title ?? proposeTitle({ file: checkpointName, arch, prefix });
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(title)) {
     throw expected("letters, digits, points, dashes and underscores", "the title of a backbone", title);
@@ -109,11 +111,13 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     source: { checkpoint: checkpointName, sha256: await sha256OfFile(file), licence },
     precision,
     ...costOf(graph, model),
+    assumptions: assumptions.length > 0 ? [...assumptions] : undefined,
     proof,
   } satisfies Record<keyof BackboneManifest, unknown>);
   const dir = path.join(out, title, arch);
   await writeGraphModel({ dir, graph, model, manifest, precision });
-  return { dir, manifest, prefix, wrappers: wrappersOf(prefix), choice, unused: weights.unused(), warnings: [] };
+  const unused = weights.unused();
+  return { dir, manifest, prefix, wrappers: wrappersOf(prefix), choice, unused, warnings: [...assumptions] };
 }
 
 /** An ONNX file tells its architecture itself: there is nothing to recognise. */

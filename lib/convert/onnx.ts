@@ -86,6 +86,7 @@ export async function importOnnx(options: ImportOnnxOptions): Promise<ImportedOn
     })),
     source: { checkpoint: options.checkpointName ?? path.basename(file), sha256: await sha256OfFile(file), licence },
     precision,
+    assumptions: options.transform === undefined ? [guessedTransform] : undefined,
     proof,
     ...graphCost({
       graph: graphOf(graphModelSchema.parse(json)),
