@@ -28,6 +28,8 @@ const proofSchema = z.strictObject({
    * how many layers were computed so, and the largest difference at any tap, relative to the tap's largest number.
    */
   folding: z.strictObject({ layers: z.number().int().positive(), error: z.number().nonnegative() }).optional(),
+  /** Of a LayersModel: the largest difference at any tap from what its own layers give on a random image, as above. */
+  predict: z.strictObject({ layers: z.number().int().positive(), error: z.number().nonnegative() }).optional(),
   /** Cosine similarity to the same network in float32, on a random image, where weights are kept in less. */
   cosine: byTap.optional(),
   /** The largest difference from the original program's features, relative to each tap's largest number. */

@@ -4,7 +4,7 @@ import { families, recogniseArchitecture, type RecognisedArchitecture } from "..
 import { ensureBackend } from "../backend/backend.js";
 import { graphCost } from "../backbones/graph-cost.js";
 import { graphModelSchema, graphOf } from "../backbones/graph.js";
-import { openGraphFiles } from "../backbones/graph-files.js";
+import { openGraphFiles, openLayersFiles } from "../backbones/graph-files.js";
 import { manifestSchema } from "../backbones/manifest.js";
 import type { BackboneManifest } from "../backbones/manifest.js";
 import { headOf, readCheckpoint } from "../checkpoints/checkpoint.js";
@@ -17,6 +17,8 @@ import { GraphBuilder } from "./graph-builder.js";
 import { graphModelJson, writeGraphModel } from "./graph-model.js";
 import type { GraphModelJson } from "./graph-model.js";
 import { readLabel } from "./network-label.js";
+import type { ImportedBackbone } from "./import.js";
+import { importLayersModel } from "./layers-model.js";
 import { importOnnx } from "./onnx.js";
 import type { Precision } from "./precision.js";
 import { proveConversion } from "./proof.js";
@@ -68,7 +70,7 @@ export interface ConvertedBackbone {
 }
 
 /**
- * Writes a checkpoint, or an ONNX network, as a TensorFlow.js GraphModel with its manifest. Batch norms are folded in; every weight comes
+ * Writes a checkpoint, an ONNX network or a Keras LayersModel as a TensorFlow.js GraphModel with its manifest. Batch norms are folded in; every weight comes
  * from the checkpoint. What is written was checked before ({@link proveConversion}), on the backend in use; where none
  * was chosen yet, on the fastest that works.
  *
@@ -77,6 +79,8 @@ export interface ConvertedBackbone {
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertedBackbone> {
   const { file, out, licence, precision = "float32", verify, checkpointName = path.basename(file) } = options;
+  const layersFiles = await openLayersFiles(file);
+  if (layersFiles) return imported(await importLayersModel({ ...options, files: layersFiles }));
   await refuseGraphModel(file);
   if (looksLikeOnnx(await headOf(file))) return convertOnnx(options);
   const checkpoint = await readCheckpoint({ file });
@@ -124,7 +128,10 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
 async function convertOnnx(options: ConvertOptions): Promise<ConvertedBackbone> {
   const { file, arch, imageSize, title = proposeTitle({ file, arch: arch ?? "onnx", prefix: "" }) } = options;
   const inputSize = imageSize === undefined ? undefined : ([imageSize, imageSize] as const);
-  const { dir, manifest, warnings } = await importOnnx({ ...options, title, inputSize });
+  return imported(await importOnnx({ ...options, title, inputSize }));
+}
+
+function imported({ dir, manifest, warnings }: ImportedBackbone): ConvertedBackbone {
   return { dir, manifest, prefix: "", wrappers: [], unused: [], warnings };
 }
 
