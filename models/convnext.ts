@@ -242,7 +242,9 @@ function build(graph: GraphBuilder, weights: CheckpointWeights, network: Network
     graph.tap("pre_logits", x);
   }
   if (weights.has(`${dialect.classifier}.weight`)) {
-    graph.tap("logits", linear(graph, weights, x, { name: "logits", layer: dialect.classifier }));
+    // OpenCLIP's trunk ends where the projection does, where it has no layer of its own for it.
+    const name = dialect.name === "open_clip" ? "projection" : "logits";
+    graph.tap(name, linear(graph, weights, x, { name, layer: dialect.classifier }));
   }
   if (dialect.name === "open_clip") project(graph, weights, x);
 }

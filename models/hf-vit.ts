@@ -144,7 +144,8 @@ function recognise(
   const [width, patch] = [kernel[0]!, kernel[2]!];
   const isClip = dialect.kind === "hf_clip_vit";
   const found = { width, depth, patch, heads: headsOf(width) };
-  const dimensions = arch === undefined ? found : namedDimensions(arch, dialect.kind, found, isClip ? activationEndings : []);
+  const dimensions =
+    arch === undefined ? found : namedDimensions(arch, dialect.kind, found, isClip ? activationEndings : []);
   if (!layout || !dimensions) return undefined;
   const side = layout.side * dimensions.patch;
   const bare = vitArch(dialect.kind, dimensions);

@@ -8,7 +8,12 @@ import type { NetworkLabel } from "../lib/convert/network-label.js";
  * @param options.asked the name that the user gives.
  * @param options.likely which of both it is where neither name nor label tells.
  */
-export function tensorflowPort(options: { own: string; asked?: string; label?: NetworkLabel; likely: "own" | "port" }): {
+export function tensorflowPort(options: {
+  own: string;
+  asked?: string;
+  label?: NetworkLabel;
+  likely: "own" | "port";
+}): {
   isPort: boolean;
   assumptions: string[];
 } {

@@ -69,10 +69,7 @@ describeOnBackends("convertCheckpoint", () => {
     const input = tensors.get("input")!;
     const images = tf.tensor(Float32Array.from(await input.read(), Number), input.shape).transpose([0, 2, 3, 1]);
     const model = await loadGraphModel(await openGraphFiles(dir));
-    const features = model.execute(
-      { images },
-      manifest.taps.find(({ name }) => name === "pooled")!.node,
-    ) as tf.Tensor;
+    const features = model.execute({ images }, manifest.taps.find(({ name }) => name === "pooled")!.node) as tf.Tensor;
     const expected = await tensors.get("pooled")!.read();
     const received = await features.data();
     const largest = Math.max(...Array.from(expected, Number));

@@ -30,7 +30,8 @@ const complaint = async (file: string, options: Partial<ConvertOptions> = {}): P
 describeOnBackends("a Keras LayersModel becomes a backbone", () => {
   test("its layers are taps, and give what TensorFlow.js's own layers give", async () => {
     const model = smallMobileNet();
-    const values = Float32Array.from({ length: 2 * 33 * 33 * 3 }, random(1).uniform);
+    const stream = random(1);
+    const values = Float32Array.from({ length: 2 * 33 * 33 * 3 }, () => stream.uniform());
     const pixels = tf.tensor4d(values, [2, 33, 33, 3]);
     const at = tf.model({ inputs: model.inputs, outputs: ["dw_bn", "concat"].map((name) => model.getLayer(name).output as tf.SymbolicTensor) }); // prettier-ignore
     // Features of maps are channels first.
@@ -91,10 +92,16 @@ describeOnBackends("a Keras LayersModel becomes a backbone", () => {
       "Expected a layer that can be written as a graph but holes (Conv2D) has a dilation of 2x2",
     );
     expect(await wrong(layers.dense({ units: 2, activation: "softsign", name: "odd" }))).toMatch(/odd .Dense. has the activation softsign/); // prettier-ignore
-    expect(await wrong(layers.flatten(), [8, 8, 1])).toMatch(/^Expected one input of images .* received .*any, 8, 8, 1/);
+    expect(await wrong(layers.flatten(), [8, 8, 1])).toMatch(
+      /^Expected one input of images .* received .*any, 8, 8, 1/,
+    );
     const fixed = await save(nested());
-    expect((await complaint(fixed, { imageSize: 32 })).message).toMatch(/the image size 16x16 that the LayersModel is for/);
+    expect((await complaint(fixed, { imageSize: 32 })).message).toMatch(
+      /the image size 16x16 that the LayersModel is for/,
+    );
     truncateSync(path.join(fixed, "weights.bin"), 100);
-    expect((await complaint(path.join(fixed, "model.json"))).message).toMatch(/^Expected \d+ bytes of weights but received 100/);
+    expect((await complaint(path.join(fixed, "model.json"))).message).toMatch(
+      /^Expected \d+ bytes of weights but received 100/,
+    );
   });
 });

@@ -60,7 +60,9 @@ function trained<T extends tf.LayersModel>(model: T): T {
       const length = sizes.reduce((product, size) => product * size, 1);
       const isVariance = originalName.includes("variance");
       const spread = sizes.length > 1 ? Math.sqrt(sizes.at(-1)! / length) * 1.5 : 0.5;
-      const data = Float32Array.from({ length }, () => (isVariance ? 0.5 + stream.uniform() : stream.normal() * spread));
+      const data = Float32Array.from({ length }, () =>
+        isVariance ? 0.5 + stream.uniform() : stream.normal() * spread,
+      );
       return tf.tensor(data, sizes);
     });
     layer.setWeights(values);

@@ -38,6 +38,8 @@ const ours: Reference[] = [
   made("convnextv2_authors", "convnextv2"),
   made("convnext_conv_mlp", "convnext"),
   made("convnext_torchvision", "convnext"),
+  made("convnext_open_clip_linear", "convnext"),
+  made("convnext_open_clip_mlp", "convnext"),
   made("swin_timm", "swin"),
   made("swin_authors", "swin"),
   made("swin_torchvision", "swin"),
@@ -94,7 +96,7 @@ function given(name: string, arch: string, rename: (tap: string) => string): Ref
     },
     taps: async () => {
       const names = Object.keys(golden<{ taps: Record<string, unknown> }>(`${folder}/expected.json`).taps);
-      const ours = (tap: string) => ({ fc: "logits" } as Record<string, string>)[tap] ?? rename(tap);
+      const ours = (tap: string) => (({ fc: "logits" }) as Record<string, string>)[tap] ?? rename(tap);
       return new Map(await Promise.all(names.map(async (one) => [ours(one), await array(`taps/${one}.npy`)] as const)));
     },
     tolerance: 1e-4,

@@ -2,7 +2,7 @@
 
     python golden_convnets.py OUT_FOLDER
 
-Needs torch, torchvision and timm. Each file holds `state_dict` (half precision), `input` (N, C, H, W) and `taps`, maps as
+Needs torch, torchvision, timm and open_clip_torch. Each file holds `state_dict` (half precision), `input` (N, C, H, W) and `taps`, maps as
 N, H, W, C. Where a dialect's own program is no package, timm's network is saved under its names: the values are timm's.
 """
 
@@ -12,6 +12,7 @@ import re
 import sys
 from functools import partial
 
+import open_clip.timm_model
 import timm
 import torch
 import torchvision
@@ -52,8 +53,8 @@ def randomise(model, seed):
     return model.eval()
 
 
-def save(name, model, taps, size, rename=None, maps="NCHW", seed=0, batch=1):
-    """`taps`: modules by the tap's name, and functions of what another tap gives."""
+def save(name, model, taps, size, rename=None, maps="NCHW", seed=0, batch=1, last="logits"):
+    """`taps`: modules by the tap's name, and functions of what another tap gives; `last`: what the network gives."""
     randomise(model, seed)
     seen = {}
 
@@ -69,13 +70,13 @@ def save(name, model, taps, size, rename=None, maps="NCHW", seed=0, batch=1):
     images = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(seed + 1))
     images = images.half().float()
     with torch.no_grad():
-        seen["logits"] = model(images)
+        seen[last] = model(images)
     for tap, module in taps.items():
         if not isinstance(module, nn.Module):
             source, change = module
             seen[tap] = change(seen[source])
     values = {}
-    for tap in [*taps, "logits"]:
+    for tap in [*taps, last]:
         value = seen[tap]
         if value.ndim == 4 and tap in ("pooled", "pre_logits"):
             value = value.flatten(1)
@@ -131,6 +132,20 @@ save(
     (38, 32),
     seed=4,
 )
+
+
+@timm.models.register_model
+def convnext_narrow(**_):
+    model = timm.models.ConvNeXt(depths=(1, 2, 1, 1), dims=(8, 12, 16, 24))
+    model.default_cfg = {"pool_size": (7, 7)}
+    return model
+
+
+# OpenCLIP's towers: the base ones have one layer behind timm's network, the large ones two.
+for seed, proj in [(30, "linear"), (32, "mlp")]:
+    model = open_clip.timm_model.TimmModel("convnext_narrow", embed_dim=10, proj=proj)
+    taps = {**convnext_taps(model.trunk), "pooled": model.trunk.head}
+    save(f"convnext_open_clip_{proj}", model, taps, (32, 40), lambda key: f"visual.{key}", seed=seed, last="projection")
 settings = [CNBlockConfig(8, 12, 1), CNBlockConfig(12, 16, 1), CNBlockConfig(16, 24, 2), CNBlockConfig(24, None, 1)]
 model = torchvision.models.ConvNeXt(settings, num_classes=3)
 save(

@@ -122,8 +122,11 @@ def modules(model):
         hidden = model.pre_logits
         return {**{f"pool{i + 1}": pool for i, pool in enumerate(pools)}, "fc6": hidden.act1, "fc7": hidden.act2}
     if kind == "ConvNeXt":
-        hidden = {} if isinstance(model.head.pre_logits, torch.nn.Identity) else {"pre_logits": model.head.pre_logits}
-        pooled = model.head.global_pool if isinstance(model.head.norm, torch.nn.Identity) else model.head.norm
+        head = model.head
+        has_hidden = isinstance(getattr(head, "pre_logits", None), torch.nn.Sequential)
+        hidden = {"pre_logits": head.pre_logits} if has_hidden else {}
+        # Some normalise the map, and not its mean.
+        pooled = head.norm if isinstance(getattr(head, "norm", None), torch.nn.LayerNorm) else head.global_pool
         return {"stem": model.stem, **{f"stage{i}": stage for i, stage in enumerate(model.stages)}, "pooled": pooled, **hidden}
     if kind == "SwinTransformer":
         stages = {f"stage{i}": stage for i, stage in enumerate(model.layers)}

@@ -77,12 +77,13 @@ async function load({ modelFile, json, weightFiles }: LayersFiles): Promise<tf.L
 /** What the graph gives at each tap. */
 async function tapsOf(graph: GraphBuilder, images: tf.Tensor4D): Promise<tf.Tensor[]> {
   const { modelTopology, weightsManifest } = graphModelJson(graph);
-  const weights = [...graph.weights].map(async ([name, weight]) => (await weightBytesOf(name, weight)).slice().buffer);
+  const weights: ArrayBuffer[] = [];
+  for (const [name, weight] of graph.weights) weights.push(Uint8Array.from(await weightBytesOf(name, weight)).buffer);
   const artifacts: tf.io.ModelArtifacts = {
     format: "graph-model",
     modelTopology,
     weightSpecs: weightsManifest[0]!.weights,
-    weightData: (await Promise.all(weights)) as ArrayBuffer[],
+    weightData: weights,
   };
   const model = await tf.loadGraphModel({ load: async () => artifacts });
   const nodes = graph.taps.map(({ tensor }) => tensor.node);
@@ -95,7 +96,9 @@ async function tapsOf(graph: GraphBuilder, images: tf.Tensor4D): Promise<tf.Tens
 async function compareWithLayers(graph: GraphBuilder, traced: TracedModel) {
   const stream = random(0, "proof of a LayersModel");
   const { shape } = graph.input;
-  const values = Float32Array.from({ length: shape.reduce((product, size) => product * size, 1) }, () => stream.normal());
+  const values = Float32Array.from({ length: shape.reduce((product, size) => product * size, 1) }, () =>
+    stream.normal(),
+  );
   const images = tf.tensor4d(values, [1, ...shape] as [number, number, number, number]);
   const wanted = predictTaps(traced, [images]);
   const given = await tapsOf(graph, images);

@@ -32,7 +32,9 @@ export async function readLabel(options: { checkpoint: Checkpoint; name: string 
   const config = await beside(file, "config.json", configSchema);
   const openClip = await beside(file, "open_clip_config.json", openClipSchema);
   const saved = savedNames.map((name) => values.get(name)).filter((value) => typeof value === "string");
-  const names = [options.name, path.basename(file), ...saved, config?.architecture].filter((name) => name !== undefined);
+  const names = [options.name, path.basename(file), ...saved, config?.architecture].filter(
+    (name) => name !== undefined,
+  );
   // OpenAI's archives of TorchScript hold this beside the weights.
   const isOpenAi = tensors.has("input_resolution");
   const activation = openClip ? gelu(openClip.model_cfg.quick_gelu) : isOpenAi ? "quick_gelu" : activationOf(config);

@@ -6,7 +6,8 @@ import type { Weight } from "../weight.js";
 export function activate(graph: GraphBuilder, name: string, x: GraphTensor, kind: string): GraphTensor | undefined {
   const unary = (step: string, op: string, input = x) =>
     graph.operation({ name: step, op, inputs: [input], shape: input.shape });
-  const times = (step: string, left: GraphTensor, right: GraphTensor | Weight) => binary(graph, step, "Mul", left, right);
+  const times = (step: string, left: GraphTensor, right: GraphTensor | Weight) =>
+    binary(graph, step, "Mul", left, right);
   switch (kind) {
     case "linear":
       return x;

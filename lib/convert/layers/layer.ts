@@ -24,9 +24,12 @@ const inference = ["InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise",
 
 const writers: Record<string, Writer> = {
   ...Object.fromEntries(inference.map((name) => [name, ({ inputs }: LayerCall) => inputs[0]!])),
-  Conv2D: (call) => convolution(call, ([x], [kernel]) => call.graph.conv2d(`${call.name}/conv`, x!, kernel!, windowOf(call))),
+  Conv2D: (call) =>
+    convolution(call, ([x], [kernel]) => call.graph.conv2d(`${call.name}/conv`, x!, kernel!, windowOf(call))),
   DepthwiseConv2D: (call) =>
-    convolution(call, ([x], [kernel]) => call.graph.depthwiseConv2d(`${call.name}/depthwise`, x!, kernel!, windowOf(call))),
+    convolution(call, ([x], [kernel]) =>
+      call.graph.depthwiseConv2d(`${call.name}/depthwise`, x!, kernel!, windowOf(call)),
+    ),
   SeparableConv2D: (call) =>
     convolution(call, ([x], [depthwise, pointwise]) => {
       const apart = call.graph.depthwiseConv2d(`${call.name}/depthwise`, x!, depthwise!, windowOf(call));
@@ -53,7 +56,8 @@ const writers: Record<string, Writer> = {
   Multiply: (call) => merged(call, "Mul"),
   Maximum: (call) => merged(call, "Maximum"),
   Minimum: (call) => merged(call, "Minimum"),
-  Average: (call) => binary(call.graph, `${call.name}/mean`, "Mul", merged(call, "AddV2"), scalar(1 / call.inputs.length)),
+  Average: (call) =>
+    binary(call.graph, `${call.name}/mean`, "Mul", merged(call, "AddV2"), scalar(1 / call.inputs.length)),
   Concatenate: (call) => {
     const { axis } = configOf(call, z.object({ axis: z.number() }));
     if (axis !== -1 && axis !== call.inputs[0]!.shape.length) throw unsupported(call, `the axis ${axis}`);
