@@ -19,7 +19,7 @@ import { bytes } from "../lib/progress.js";
 import { median, openPeer, peakMemory } from "./peer.js";
 import { makePhotographs } from "./photographs.js";
 
-const layers = "stem,block2,block4,block7,block10,block13,block15,features";
+const layers = "stem,block2,block4,block7,block10,block13,block15,pooled";
 
 async function main(): Promise<void> {
   const { values } = parseArgs({

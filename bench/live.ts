@@ -52,7 +52,7 @@ async function main(): Promise<void> {
     const backbone = await loadBackbone({ dir });
     const features = await liveFeatures({
       ...{ backbone, dataset: await openDataset({ spec: `folder:${path.join(folder, "images")}` }) },
-      ...{ layers: "features", root: path.join(folder, "features"), batchSize: Number(values["image-batch"]) },
+      ...{ layers: "pooled", root: path.join(folder, "features"), batchSize: Number(values["image-batch"]) },
     });
     const source = features.splits.all!;
     const own: { rate: number; heads: number }[] = [];

@@ -63,7 +63,7 @@ async function prepareBackbone(models: string, { progress }: CommandContext): Pr
 function next(backbone: string): string {
   return [
     "Your own images, in a folder with one folder a class:",
-    `  npx eval-linear --backbone ${backbone} --data folder:PATH --layers block4,block10,features`,
+    `  npx eval-linear --backbone ${backbone} --data folder:PATH --layers block4,block10,pooled`,
     "",
   ].join("\n");
 }

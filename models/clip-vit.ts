@@ -1,7 +1,9 @@
 import type { Architecture, ArchitectureFamily, TensorShapes } from "../lib/convert/architecture.js";
 import type { CheckpointWeights } from "../lib/convert/checkpoint-weights.js";
 import type { GraphBuilder } from "../lib/convert/graph-builder.js";
+import type { Activation } from "../lib/convert/activation.js";
 import { linearMatrix } from "../lib/convert/weight.js";
+import { activationEndings, clipActivation } from "./clip-activation.js";
 import { writeVisionTransformer } from "./vision-transformer.js";
 import type { TransformerBlock } from "./vision-transformer.js";
 import { headsOf, namedDimensions, vitArch, vitArchs } from "./vit-sizes.js";
@@ -21,33 +23,32 @@ import type { PositionLayout } from "./vit-tensors.js";
  * The visual towers of CLIP (https://github.com/openai/CLIP) and OpenCLIP that are transformers, under their own names:
  * a norm before the first block, the class token projected into the space that images share with text.
  *
- * The activation is in no tensor. OpenAI's networks, whose weights are published in half precision, have the quick GELU,
- * and so have some of OpenCLIP's: `--arch clip_vit_base_patch16_quickgelu`; the others have the exact one:
- * `--arch clip_vit_base_patch16_gelu`.
+ * The activation is in no tensor ({@link clipActivation}). Where nothing tells, half precision is taken for OpenAI's
+ * quick GELU. `--arch clip_vit_base_patch16_quickgelu` and `--arch clip_vit_base_patch16_gelu` say it.
  */
 export const clipVit: ArchitectureFamily = {
   name: "clip-vit",
-  archs: vitArchs("clip_vit", ["", "_quickgelu", "_gelu"]),
+  archs: vitArchs("clip_vit", ["", ...activationEndings]),
   marker: "class_embedding",
-  recognise: (tensors, arch) => {
+  recognise: (tensors, arch, label) => {
     const found = dimensionsOf(tensors);
     if (!found) return undefined;
-    const dimensions = arch === undefined ? found : namedDimensions(arch, "clip_vit", found);
+    const dimensions = arch === undefined ? found : namedDimensions(arch, "clip_vit", found, activationEndings);
     const layout = positionLayout(tensors.get("positional_embedding")!.shape[0]!, 1);
     if (!dimensions || !layout) return undefined;
-    const quick = arch?.endsWith("_quickgelu") ?? false;
-    const half = tensors.get("conv1.weight")!.dtype === "float16" && !arch?.endsWith("_gelu");
-    const network = { dimensions, layout, quick: quick || half };
+    const bare = vitArch("clip_vit", dimensions);
+    const likely = tensors.get("conv1.weight")!.dtype === "float16" ? "quick_gelu" : "gelu";
+    const { activation, assumptions } = clipActivation({ arch: bare, asked: arch, label, likely });
     const side = layout.side * dimensions.patch;
-    const name = arch ?? vitArch("clip_vit", dimensions) + (network.quick ? "_quickgelu" : "");
-    return architecture(name, network, side);
+    const name = arch ?? bare + (activation === "quick_gelu" ? "_quickgelu" : "");
+    return { ...architecture(name, { dimensions, layout, activation }, side), assumptions };
   },
 };
 
 interface ClipVit {
   dimensions: VitDimensions;
   layout: PositionLayout;
-  quick: boolean;
+  activation: Activation;
 }
 
 function dimensionsOf(tensors: TensorShapes): VitDimensions | undefined {
@@ -74,7 +75,7 @@ function build(
   arch: string,
   graph: GraphBuilder,
   weights: CheckpointWeights,
-  { dimensions, layout, quick }: ClipVit,
+  { dimensions, layout, activation }: ClipVit,
 ): void {
   const input = imagesOf(graph);
   const { width, depth, patch } = dimensions;
@@ -89,7 +90,7 @@ function build(
     positions: positionsFor({ positions: weights.take("positional_embedding", [null, width]), layout, input, patch }),
     preNorm: weights.has("ln_pre.weight") ? takeNorm(weights, "ln_pre", width, epsilon) : undefined,
     blocks: Array.from({ length: depth }, (_, i) =>
-      takeBlock(weights, `transformer.resblocks.${i}`, dimensions, quick),
+      takeBlock(weights, `transformer.resblocks.${i}`, dimensions, activation),
     ),
     pooling: { kind: "first", tokens: 1 },
     poolNorm: takeNorm(weights, "ln_post", width, epsilon),
@@ -103,7 +104,7 @@ function takeBlock(
   weights: CheckpointWeights,
   block: string,
   { width, heads }: VitDimensions,
-  quick: boolean,
+  activation: Activation,
 ): TransformerBlock {
   const scale = (name: string) => (weights.has(name) ? weights.take(name, [width]) : undefined);
   const up = takeLinear(weights, `${block}.mlp.c_fc`, null, width);
@@ -120,7 +121,7 @@ function takeBlock(
     scale1: scale(`${block}.ls_1.gamma`),
     norm2: takeNorm(weights, `${block}.ln_2`, width, epsilon),
     mlp: {
-      activation: quick ? "quick_gelu" : "gelu",
+      activation,
       up,
       down: takeLinear(weights, `${block}.mlp.c_proj`, width, up.matrix.shape[0]!),
     },

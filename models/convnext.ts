@@ -36,8 +36,8 @@ const v2: Size[] = [
 const families = { convnext: v1, convnextv2: v2 };
 
 const archs = Object.entries(families).flatMap(([name, sizes]) => [
-  name,
   ...sizes.map(({ size }) => `${name}_${size}`),
+  name,
 ]);
 
 /** Where a dialect keeps the parts of the network. */
@@ -162,7 +162,7 @@ function recognise(tensors: TensorShapes, arch?: string): Architecture | undefin
   const name = tensors.has(dialect.block(0, 0).response.scale) ? "convnextv2" : "convnext";
   const known = families[name].find((one) => one.width === width && one.depths.join() === depths.join());
   const found = known ? `${name}_${known.size}` : name;
-  if (arch !== undefined && arch !== found && arch !== name) return undefined;
+  if (arch !== undefined && arch !== found) return undefined;
   const network: Network = {
     dialect,
     depths,
@@ -228,19 +228,21 @@ function build(graph: GraphBuilder, weights: CheckpointWeights, network: Network
   if (dialect.mapNorm && weights.has(`${dialect.mapNorm}.weight`)) {
     x = channelNorm(graph, weights, x, { name: "norm_pre", norm: dialect.mapNorm, epsilon });
   }
-  x = graph.globalAveragePool("pool", x);
+  x = graph.globalAveragePool("mean", x);
   // A trunk of features alone may have no last norm.
   if (weights.has(`${dialect.norm}.weight`)) {
     x = channelNorm(graph, weights, x, { name: "norm", norm: dialect.norm, epsilon });
   }
-  graph.tap("features", x);
+  graph.tap("pooled", x);
   if (dialect.hidden && weights.has(`${dialect.hidden}.weight`)) {
     x = linear(graph, weights, x, { name: "pre_logits", layer: dialect.hidden });
     x = activate(graph, "pre_logits/gelu", x, "gelu");
     graph.tap("pre_logits", x);
   }
   if (weights.has(`${dialect.classifier}.weight`)) {
-    graph.tap("logits", linear(graph, weights, x, { name: "logits", layer: dialect.classifier }));
+    // OpenCLIP's trunk ends where the projection does, where it has no layer of its own for it.
+    const name = dialect.name === "open_clip" ? "projection" : "logits";
+    graph.tap(name, linear(graph, weights, x, { name, layer: dialect.classifier }));
   }
   if (dialect.name === "open_clip") project(graph, weights, x);
 }

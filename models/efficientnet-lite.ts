@@ -126,12 +126,12 @@ function build(graph: GraphBuilder, weights: CheckpointWeights, blocks: Block[])
     activation: "relu6",
   });
   graph.tap("head", x);
-  const features = graph.globalAveragePool("features", x);
-  graph.tap("features", features);
+  const pooled = graph.globalAveragePool("pooled", x);
+  graph.tap("pooled", pooled);
   // A checkpoint of the backbone alone has no classifier.
   if (!weights.has("_fc.weight")) return;
   const matrix = weights.take("_fc.weight", [null, headChannels]);
-  const product = graph.matMul("logits/mat_mul", features, linearMatrix(matrix));
+  const product = graph.matMul("logits/mat_mul", pooled, linearMatrix(matrix));
   graph.tap("logits", graph.biasAdd("logits/bias_add", product, weights.take("_fc.bias", [matrix.shape[0]!])));
 }
 

@@ -4,6 +4,8 @@ import { buildInvertedResiduals } from "../lib/convert/inverted-residual.js";
 import type { InvertedResidualNetwork } from "../lib/convert/inverted-residual.js";
 import { lukemelasBlocks, stagesOf, timmStages, torchvisionBlock } from "../lib/convert/inverted-residual-names.js";
 import type { InvertedResidualNames } from "../lib/convert/inverted-residual-names.js";
+import type { NetworkLabel } from "../lib/convert/network-label.js";
+import { tensorflowPort } from "./tensorflow-port.js";
 
 interface Variant {
   /** E.g. `b0`, `lite0`. */
@@ -30,7 +32,7 @@ const variants: Variant[] = [
 ];
 
 const lites: Variant[] = [
-  { size: "lite0", channels: 320, blocks: 16, side: { original: 224 } },
+  { size: "lite0", channels: 320, blocks: 16, side: { timm: 224, original: 224 } },
   { size: "lite1", channels: 320, blocks: 21, side: { original: 240 } },
   { size: "lite2", channels: 352, blocks: 21, side: { original: 260 } },
   { size: "lite3", channels: 384, blocks: 24, side: { original: 280 } },
@@ -38,9 +40,10 @@ const lites: Variant[] = [
 ];
 
 const archs = [
-  "efficientnet",
   ...variants.map(({ size }) => `efficientnet_${size}`),
   ...[...variants, ...lites].map(({ size }) => `tf_efficientnet_${size}`),
+  "efficientnet",
+  "tf_efficientnet",
 ];
 
 /** Of the first block of each stage. */
@@ -63,8 +66,8 @@ type Names = Pick<InvertedResidualNetwork, "stem" | "head" | "classifier"> & {
  * EfficientNet-PyTorch (lukemelas); and EfficientNet-Lite under timm's names. Channels and depths are those of the
  * tensors; a network of other sizes is called `efficientnet`.
  *
- * `tf_…` are timm's ports of the TensorFlow weights. Their tensors look like those that timm trained, so that they have
- * to be asked for; but B6 to B8 and Lite are all ports.
+ * `tf_…` are timm's ports of the TensorFlow weights. Their tensors look like those that timm trained
+ * ({@link tensorflowPort}); but B6 to B8 and all of Lite but Lite0 are ports.
  */
 export const efficientnet: ArchitectureFamily = {
   name: "efficientnet",
@@ -73,7 +76,7 @@ export const efficientnet: ArchitectureFamily = {
   recognise,
 };
 
-function recognise(tensors: TensorShapes, arch?: string): Architecture | undefined {
+function recognise(tensors: TensorShapes, arch?: string, label?: NetworkLabel): Architecture | undefined {
   const names = timmNames(tensors) ?? torchvisionNames(tensors) ?? lukemelasNames(tensors);
   if (!names) return undefined;
   const { dialect, stages, ...layers } = names;
@@ -87,9 +90,12 @@ function recognise(tensors: TensorShapes, arch?: string): Architecture | undefin
     (one) => one.blocks === blocks.length && one.channels === blocks.at(-1)!.channels,
   );
   if (isLite && !variant) return undefined;
-  const isPort =
-    dialect === "timm" && variant !== undefined && (!variant.side.timm || arch?.startsWith("tf_") === true);
-  const found = variant ? `${isPort ? "tf_" : ""}efficientnet_${variant.size}` : "efficientnet";
+  const own = variant ? `efficientnet_${variant.size}` : "efficientnet";
+  const isOneOfBoth = dialect === "timm" && (variant === undefined || variant.side.timm !== undefined);
+  const { isPort, assumptions } = isOneOfBoth
+    ? tensorflowPort({ own, asked: arch, label, likely: isLite ? "port" : "own" })
+    : { isPort: dialect === "timm", assumptions: [] };
+  const found = isPort ? `tf_${own}` : own;
   if (arch !== undefined && arch !== found) return undefined;
   const like = isPort ? "lukemelas" : dialect;
   const activation = isLite ? "relu6" : "silu";
@@ -107,12 +113,13 @@ function recognise(tensors: TensorShapes, arch?: string): Architecture | undefin
     padding: like === "lukemelas" ? "same" : "symmetric",
     epsilon: epsilonOf(like, blocks.length),
   };
-  const { side, transform } = preparation(like, variant, isLite);
+  const { side, transform } = preparation(like, variant, isLite && isPort);
   return {
     arch: found,
     input: { height: side, width: side },
     transform,
     build: (graph, weights) => buildInvertedResiduals(graph, weights, network),
+    assumptions,
   };
 }
 
@@ -122,13 +129,13 @@ function epsilonOf(like: DialectName, blocks: number): number {
   return isTensorFlow ? 1e-3 : 1e-5;
 }
 
-function preparation(like: DialectName, variant: Variant | undefined, isLite: boolean) {
+function preparation(like: DialectName, variant: Variant | undefined, isLitePort: boolean) {
   const { side: sides, resize: torchvision } = variant ?? variants[0]!;
   const side = (like === "lukemelas" ? undefined : sides[like]) ?? sides.original;
   // The original leaves a border of 32 pixels; timm scores those above 224 pixels without one.
   const timm = side === 224 ? 256 : side;
   const resize = { timm, torchvision: torchvision ?? side, lukemelas: side + 32 }[like];
-  const statistics = isLite ? "half" : "imagenet";
+  const statistics = isLitePort ? "half" : "imagenet";
   return { side, transform: `resize(${resize},bicubic)|center_crop(${side})|normalize(${statistics})` };
 }
 

@@ -3,7 +3,9 @@ import type { CheckpointWeights } from "../lib/convert/checkpoint-weights.js";
 import type { GraphBuilder } from "../lib/convert/graph-builder.js";
 import type { Activation } from "../lib/convert/activation.js";
 import type { Linear } from "../lib/convert/linear.js";
+import type { NetworkLabel } from "../lib/convert/network-label.js";
 import { projected, reshaped, rowsOf } from "../lib/convert/weight-parts.js";
+import { activationEndings, clipActivation } from "./clip-activation.js";
 import { writeVisionTransformer } from "./vision-transformer.js";
 import type { Mlp, TokenPooling, TransformerBlock } from "./vision-transformer.js";
 import { headsOf, namedDimensions, vitArch, vitArchs } from "./vit-sizes.js";
@@ -22,8 +24,8 @@ import type { PositionLayout } from "./vit-tensors.js";
 
 /**
  * Vision transformers by the names of Hugging Face's transformers: ViT, DeiT, DINO and MAE (`ViTModel`), DINOv2 and the
- * visual towers of CLIP and SigLIP. CLIP's has the quick GELU, as OpenAI's networks have it, unless it is
- * `--arch hf_clip_vit_base_patch16_gelu` or the like.
+ * visual towers of CLIP and SigLIP. Where nothing tells ({@link clipActivation}), CLIP's has the quick GELU, as OpenAI's
+ * networks have it.
  *
  * Source: https://github.com/huggingface/transformers.
  */
@@ -36,9 +38,9 @@ export const hfVit: ArchitectureFamily = {
 
 export const hfClipVit: ArchitectureFamily = {
   name: "hf-clip-vit",
-  archs: [...vitArchs("hf_clip_vit", ["", "_quickgelu", "_gelu"]), ...vitArchs("hf_siglip_vit")],
+  archs: [...vitArchs("hf_clip_vit", ["", ...activationEndings]), ...vitArchs("hf_siglip_vit")],
   marker: "vision_model.embeddings.patch_embedding.weight",
-  recognise: (tensors, arch) => recognise(tensors, arch, clipDialect(tensors)),
+  recognise: (tensors, arch, label) => recognise(tensors, arch, clipDialect(tensors), label),
 };
 
 /** How a model calls its parts. */
@@ -125,7 +127,12 @@ interface HfVit {
   layout: PositionLayout;
 }
 
-function recognise(tensors: TensorShapes, arch: string | undefined, dialect: Dialect): Architecture | undefined {
+function recognise(
+  tensors: TensorShapes,
+  arch: string | undefined,
+  dialect: Dialect,
+  label?: NetworkLabel,
+): Architecture | undefined {
   const shape = (name: string | undefined) => (name === undefined ? undefined : tensors.get(name)?.shape);
   const kernel = shape(`${dialect.kernel}.weight`);
   const positions = shape(dialect.positions);
@@ -136,13 +143,18 @@ function recognise(tensors: TensorShapes, arch: string | undefined, dialect: Dia
   const prefixTokens = (shape(dialect.classToken) ? 1 : 0) + (shape(dialect.registers)?.[1] ?? 0);
   const layout = positionLayout(positions.at(-2)!, prefixTokens);
   const [width, patch] = [kernel[0]!, kernel[2]!];
+  const isClip = dialect.kind === "hf_clip_vit";
   const found = { width, depth, patch, heads: headsOf(width) };
-  const dimensions = arch === undefined ? found : namedDimensions(arch, dialect.kind, found);
+  const dimensions =
+    arch === undefined ? found : namedDimensions(arch, dialect.kind, found, isClip ? activationEndings : []);
   if (!layout || !dimensions) return undefined;
-  const exact = arch?.endsWith("_gelu") ?? false;
-  const network = { dialect: exact ? { ...dialect, activation: "gelu" as const } : dialect, dimensions, layout };
   const side = layout.side * dimensions.patch;
-  return architecture(arch ?? vitArch(dialect.kind, dimensions), network, side);
+  const bare = vitArch(dialect.kind, dimensions);
+  if (!isClip) return architecture(arch ?? bare, { dialect, dimensions, layout }, side);
+  const { activation, assumptions } = clipActivation({ arch: bare, asked: arch, label, likely: "quick_gelu" });
+  const network = { dialect: { ...dialect, activation }, dimensions, layout };
+  const name = arch ?? bare + (activation === "gelu" ? "_gelu" : "");
+  return { ...architecture(name, network, side), assumptions };
 }
 
 function architecture(arch: string, network: HfVit, side: number): Architecture {

@@ -1,6 +1,7 @@
 import type { Checkpoint } from "../lib/checkpoints/checkpoint.js";
-import { didYouMean, UserError } from "../lib/errors.js";
+import { nearest, UserError } from "../lib/errors.js";
 import type { Architecture, ArchitectureFamily } from "../lib/convert/architecture.js";
+import type { NetworkLabel } from "../lib/convert/network-label.js";
 import { publishedChoice } from "../lib/convert/wrappers.js";
 import { bigVisionVit } from "./big-vision-vit.js";
 import { cifarResnet } from "./cifar-resnet.js";
@@ -56,6 +57,8 @@ export interface RecogniseOptions {
   arch?: string;
   /** Where the network is, when there are several; a last point or slash may be left out. */
   prefix?: string;
+  /** What is told of the checkpoint besides its tensors. */
+  label?: NetworkLabel;
   /** Among which to look; all that are known where undefined. */
   among?: readonly ArchitectureFamily[];
 }
@@ -67,15 +70,9 @@ export interface RecogniseOptions {
  * @throws UserError where it is none that is known, or more than one and no publication tells which.
  */
 export function recogniseArchitecture(options: RecogniseOptions): RecognisedArchitecture {
-  const { checkpoint, arch, among = families } = options;
-  const archs = among.flatMap((family) => family.archs);
-  if (arch !== undefined && !archs.includes(arch)) {
-    throw new UserError(`Expected a known architecture but received ${JSON.stringify(arch)}`, {
-      hint: didYouMean(arch, archs),
-    });
-  }
+  const { checkpoint } = options;
   const found = candidates(options);
-  if (found.length === 0) throw nothingFound(options, archs);
+  if (found.length === 0) throw nothingFound(options);
   const prefixes = [...new Set(found.map(({ prefix }) => prefix))];
   const choice = publishedChoice(prefixes);
   const left = choice ? found.filter(({ prefix }) => prefix === choice.prefix) : found;
@@ -90,31 +87,41 @@ export function recogniseArchitecture(options: RecogniseOptions): RecognisedArch
 }
 
 /** All that a family takes for one of its own. */
-function candidates({ checkpoint, arch, prefix, among = families }: RecogniseOptions): RecognisedArchitecture[] {
+function candidates({ checkpoint, arch, prefix, label, among = families }: RecogniseOptions): RecognisedArchitecture[] {
   const { tensors } = checkpoint;
   const only = prefix === undefined ? undefined : wholePrefix(prefix, checkpoint);
-  const found = among
-    .filter((family) => arch === undefined || family.archs.includes(arch))
-    .flatMap((family) =>
-      prefixesOf(family.marker, tensors)
-        .filter((one) => only === undefined || one === only)
-        .flatMap((one) => {
-          const architecture = family.recognise(withoutPrefix(tensors, one), arch);
-          return architecture ? [{ architecture, prefix: one }] : [];
-        }),
-    );
+  const found = among.flatMap((family) =>
+    prefixesOf(family.marker, tensors)
+      .filter((one) => only === undefined || one === only)
+      .flatMap((one) => {
+        const architecture = family.recognise(withoutPrefix(tensors, one), arch, label);
+        const isAsked = arch === undefined || arch === architecture?.arch;
+        return architecture && isAsked ? [{ architecture, prefix: one }] : [];
+      }),
+  );
   // A family that is told its architecture does not look; what stands inside of the network is none.
   const inside = (one: string) => found.some((other) => one !== other.prefix && one.startsWith(other.prefix));
   return arch === undefined ? found : found.filter((one) => !inside(one.prefix));
 }
 
-function nothingFound({ checkpoint, arch, prefix }: RecogniseOptions, archs: string[]): UserError {
+function nothingFound(options: RecogniseOptions): UserError {
+  const { checkpoint, arch, prefix, among = families } = options;
+  const archs = among.flatMap((family) => family.archs);
+  const examples = [...new Set(among.map((family) => family.archs[0]))].join(", ");
+  const all = `There are families of ${examples}; docs/convert.md names them all.`;
+  if (arch !== undefined && !archs.includes(arch)) {
+    const near = nearest(arch, archs);
+    return new UserError(`Expected a known architecture but received ${JSON.stringify(arch)}`, {
+      hint: near.length > 0 ? `Did you mean ${near.join(" or ")}? ${all}` : all,
+    });
+  }
+  const others = arch === undefined ? [] : candidates({ ...options, arch: undefined });
   const names = [...checkpoint.tensors.keys()].filter((name) => name.startsWith(prefix ?? ""));
   const where = prefix === undefined ? checkpoint.file : `${checkpoint.file} under ${prefix}`;
   return new UserError(
     `Expected ${arch === undefined ? "a known architecture" : `the tensors of ${arch}`} in ${where} but received ` +
       (names.length > 0 ? `${names.length} tensors that begin with ${names.slice(0, 3).join(", ")}` : "no tensors"),
-    { hint: `Known are ${archs.join(", ")}.` },
+    { hint: others.length > 0 ? `They are those of ${others[0]!.architecture.arch}.` : all },
   );
 }
 

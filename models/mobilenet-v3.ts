@@ -4,10 +4,12 @@ import { buildInvertedResiduals } from "../lib/convert/inverted-residual.js";
 import type { InvertedResidualNetwork } from "../lib/convert/inverted-residual.js";
 import { stagesOf, timmStages, torchvisionBlock } from "../lib/convert/inverted-residual-names.js";
 import type { InvertedResidualNames } from "../lib/convert/inverted-residual-names.js";
+import type { NetworkLabel } from "../lib/convert/network-label.js";
+import { tensorflowPort } from "./tensorflow-port.js";
 
 /**
  * MobileNetV3 small and large (https://arxiv.org/abs/1905.02244) of any width, under the names of torchvision and of
- * timm. `tf_…` are timm's ports of the TensorFlow weights: their tensors look the same, so that they have to be asked for.
+ * timm. `tf_…` are timm's ports of the TensorFlow weights, whose tensors look the same ({@link tensorflowPort}).
  */
 export const mobilenetV3: ArchitectureFamily = {
   name: "mobilenetv3",
@@ -44,7 +46,7 @@ type Names = Pick<InvertedResidualNetwork, "stem" | "head" | "hidden" | "classif
   stages: InvertedResidualNames[][];
 };
 
-function recognise(tensors: TensorShapes, arch?: string): Architecture | undefined {
+function recognise(tensors: TensorShapes, arch?: string, label?: NetworkLabel): Architecture | undefined {
   const names = torchvisionNames(tensors) ?? timmNames(tensors);
   if (!names) return undefined;
   const { stages, ...layers } = names;
@@ -52,8 +54,10 @@ function recognise(tensors: TensorShapes, arch?: string): Architecture | undefin
   const variant = variants.find((one) => one.stages.length === stages.length);
   if (!variant || squeezed === 0 || squeezed === stages.flat().length) return undefined;
   const isTimm = tensors.has("conv_stem.weight");
-  const isTensorFlow = isTimm && arch?.startsWith("tf_") === true;
-  const found = `${isTensorFlow ? "tf_" : ""}${variant.arch}`;
+  const { isPort, assumptions } = isTimm
+    ? tensorflowPort({ own: variant.arch, asked: arch, label, likely: "own" })
+    : { isPort: false, assumptions: [] };
+  const found = `${isPort ? "tf_" : ""}${variant.arch}`;
   if (arch !== undefined && arch !== found) return undefined;
   const network: InvertedResidualNetwork = {
     ...layers,
@@ -66,14 +70,15 @@ function recognise(tensors: TensorShapes, arch?: string): Architecture | undefin
       })),
     ),
     activation: "hard_swish",
-    padding: isTensorFlow ? "same" : "symmetric",
-    epsilon: isTimm && !isTensorFlow ? 1e-5 : 1e-3,
+    padding: isPort ? "same" : "symmetric",
+    epsilon: isTimm && !isPort ? 1e-5 : 1e-3,
   };
   return {
     arch: found,
     input: { height: 224, width: 224 },
     transform: `resize(256,${isTimm ? "bicubic" : "bilinear"})|center_crop(224)|normalize(imagenet)`,
     build: (graph, weights) => buildInvertedResiduals(graph, weights, network),
+    assumptions,
   };
 }
 

@@ -50,8 +50,8 @@ const published: Parameters[] = [
   row("regnet_y_256gf", 27, 640, 124.47, 2.04, 848),
 ];
 
-/** All names; the first two are those of sizes that nobody published. */
-export const regnetArchs = ["regnet_x", "regnet_y", ...published.map(({ arch }) => arch)];
+/** All names; the last two are those of sizes that nobody published. */
+export const regnetArchs = [...published.map(({ arch }) => arch), "regnet_x", "regnet_y"];
 
 /** The published name of a RegNet of such stages. */
 export function regnetArch(options: { kind: "x" | "y"; widths: number[]; depths: number[] }): string {

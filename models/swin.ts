@@ -38,7 +38,7 @@ interface Dialect {
  */
 export const swin: ArchitectureFamily = {
   name: "swin",
-  archs: ["swin", ...sizes.map(({ arch }) => arch)],
+  archs: [...sizes.map(({ arch }) => arch), "swin"],
   marker: ["layers.0.blocks.0.norm1.weight", "features.1.0.norm1.weight"],
   recognise,
 };
@@ -129,8 +129,8 @@ function build(graph: GraphBuilder, weights: CheckpointWeights, { dialect, depth
     graph.tap(`stage${stage}`, x);
   }
   x = channelNorm(graph, weights, x, { name: "norm", norm: "norm", epsilon });
-  x = graph.globalAveragePool("features", x);
-  graph.tap("features", x);
+  x = graph.globalAveragePool("pooled", x);
+  graph.tap("pooled", x);
   if (!weights.has(`${dialect.classifier}.weight`)) return;
   graph.tap("logits", linear(graph, weights, x, { name: "logits", layer: dialect.classifier }));
 }

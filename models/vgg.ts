@@ -1,7 +1,6 @@
 import type { ArchitectureFamily, TensorShapes } from "../lib/convert/architecture.js";
 import { foldBatchNorm } from "../lib/convert/batch-norm.js";
 import type { CheckpointWeights } from "../lib/convert/checkpoint-weights.js";
-import { linear } from "../lib/convert/classifier.js";
 import type { GraphBuilder, GraphTensor } from "../lib/convert/graph-builder.js";
 import { reshape } from "../lib/convert/rearrange.js";
 import { convolutionKernel, permuted } from "../lib/convert/weight.js";
@@ -10,8 +9,9 @@ import { cifarTransform } from "./cifar-resnet.js";
 /**
  * VGG 11, 13, 16 and 19, with and without batch norm. Simonyan and Zisserman 2014, https://arxiv.org/abs/1409.1556.
  *
- * Names as in torchvision; networks for CIFAR (a map of one position before the classifier) have the same. Of what
- * has no weights, a max pool is told from a ReLU by the gaps in the numbers of `features`.
+ * Names as in torchvision and, of the classifier, in timm, which writes its Linears as convolutions; networks for CIFAR
+ * (a map of one position before the classifier) have torchvision's. Of what has no weights, a max pool is told from a
+ * ReLU by the gaps in the numbers of `features`.
  */
 export const vgg: ArchitectureFamily = {
   name: "vgg",
@@ -67,12 +67,15 @@ function networkOf(tensors: TensorShapes): Network | undefined {
   }
   if (stages.length !== 5) return undefined;
   const channels = convolutions.at(-1)!.channels;
-  const matrices = [...tensors.keys()]
+  const shapeOf = (name: string) => tensors.get(`${name}.weight`)?.shape;
+  const torchvision = [...tensors.keys()]
     .filter((name) => /^classifier(\.\d+)?\.weight$/.test(name) && tensors.get(name)!.shape.length === 2)
     .map((name) => name.slice(0, -".weight".length))
     .sort((left, right) => numberOf(left) - numberOf(right));
-  const taken = matrices[0] === undefined ? channels : tensors.get(`${matrices[0]}.weight`)!.shape[1]!;
-  const side = Math.sqrt(taken / channels);
+  const timm = ["pre_logits.fc1", "pre_logits.fc2", "head.fc"].filter((name) => shapeOf(name) !== undefined);
+  const matrices = torchvision.length > 0 ? torchvision : timm;
+  const taken = matrices[0] === undefined ? [channels] : shapeOf(matrices[0])!.slice(1);
+  const side = Math.sqrt(taken.reduce((product, size) => product * size) / channels);
   if (!Number.isInteger(side)) return undefined;
   const classes = tensors.get(`${matrices.at(-1)}.weight`)?.shape[0];
   const arch = `vgg${convolutions.length + 3}${hasNorms ? "_bn" : ""}`;
@@ -95,13 +98,12 @@ function build(graph: GraphBuilder, weights: CheckpointWeights, network: Network
     x = graph.maxPool(`pool${stage + 1}`, x, { size: 2, stride: 2, padding: 0 });
     graph.tap(`pool${stage + 1}`, x);
   }
-  for (const [i, layer] of matrices.entries()) {
+  for (const [i, tensors] of matrices.entries()) {
     const isLast = i === matrices.length - 1;
     // The paper counts on from the five stages.
     const name = isLast ? "logits" : `fc${i + 6}`;
-    const options = { name, layer };
-    const product =
-      i === 0 ? linearOfMap(graph, weights, x, { ...options, side: network.side }) : linear(graph, weights, x, options);
+    const isConvolution = tensors.startsWith("pre_logits.");
+    const product = linear(graph, weights, x, { name, tensors, side: i === 0 ? network.side : 1, isConvolution });
     x = isLast ? product : graph.relu(`${name}/relu`, product);
     graph.tap(name, x);
   }
@@ -124,24 +126,34 @@ function convolution(
   return graph.relu(`${name}/relu`, graph.biasAdd(`${name}/bias_add`, convolved, bias));
 }
 
-/** The first Linear: PyTorch flattens a map channel by channel, the graph's is position by position. */
-function linearOfMap(
+/**
+ * A Linear, or timm's convolution in its place. PyTorch flattens a map channel by channel, the graph's is position by
+ * position.
+ *
+ * @param options.side of the map that it takes; 1 of a vector.
+ */
+function linear(
   graph: GraphBuilder,
   weights: CheckpointWeights,
-  map: GraphTensor,
-  { name, layer, side }: { name: string; layer: string; side: number },
+  input: GraphTensor,
+  { name, tensors, side, isConvolution }: { name: string; tensors: string; side: number; isConvolution: boolean },
 ): GraphTensor {
+  const channels = input.shape.at(-1)!;
+  const length = side * side * channels;
+  const weight = weights.take(`${tensors}.weight`, isConvolution ? [null, channels, side, side] : [null, length]);
+  const [out] = weight.shape as [number];
+  const matrix = permuted({ ...weight, shape: [out, channels, side, side] }, [2, 3, 1, 0]);
+  const vector = input.shape.length === 1 ? input : flattened(graph, name, input, side);
+  const product = graph.matMul(`${name}/mat_mul`, vector, { ...matrix, shape: [length, out] });
+  const bias = `${tensors}.bias`;
+  return weights.has(bias) ? graph.biasAdd(`${name}/bias_add`, product, weights.take(bias, [out])) : product;
+}
+
+/** A map as a vector, of its mean over so many positions on a side. */
+function flattened(graph: GraphBuilder, name: string, map: GraphTensor, side: number): GraphTensor {
   const [height, , channels] = map.shape as [number, number, number];
   const size = height / side;
   if (!Number.isInteger(size)) throw new Error(`${name} takes ${side} × ${side} positions but is given ${height}`);
   const pooled = size === 1 ? map : graph.averagePool(`${name}/pool`, map, { size, stride: size, padding: 0 });
-  const length = side * side * channels;
-  const weight = weights.take(`${layer}.weight`, [null, length]);
-  const [out] = weight.shape as [number];
-  const matrix = permuted({ ...weight, shape: [out, channels, side, side] }, [2, 3, 1, 0]);
-  const product = graph.matMul(`${name}/mat_mul`, reshape(graph, `${name}/flat`, pooled, [length]), {
-    ...matrix,
-    shape: [length, out],
-  });
-  return graph.biasAdd(`${name}/bias_add`, product, weights.take(`${layer}.bias`, [out]));
+  return reshape(graph, `${name}/flat`, pooled, [side * side * channels]);
 }

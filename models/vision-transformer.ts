@@ -28,7 +28,7 @@ export interface VisionTransformer {
   pooling: TokenPooling;
   /** Behind the pooling. */
   poolNorm?: LayerNorm;
-  /** CLIP's into the space that it shares with text: the tap `features`. */
+  /** CLIP's into the space that it shares with text: the tap `projection`. */
   projection?: Linear;
   classifiers: readonly Linear[];
 }
@@ -69,7 +69,7 @@ export type TokenPooling =
   | { kind: "attention"; attention: AttentionPooling; norm: LayerNorm; mlp: Mlp };
 
 /**
- * Writes the network with the taps `embed`, `block0` …, `norm`, `pooled`, `features`, `logits`; those that it has.
+ * Writes the network with the taps `embed`, `block0` …, `norm`, `pooled`, `projection`, `logits`; those that it has.
  * Tokens are [prefix + patches, width], the prefix first.
  */
 export function writeVisionTransformer(graph: GraphBuilder, network: VisionTransformer): void {
@@ -89,7 +89,7 @@ export function writeVisionTransformer(graph: GraphBuilder, network: VisionTrans
   let pooled = pool(graph, x, network.pooling, prefix);
   if (network.poolNorm) pooled = layerNorm(graph, "pooled/norm", pooled, network.poolNorm);
   graph.tap("pooled", pooled);
-  if (network.projection) graph.tap("features", linear(graph, "features", pooled, network.projection));
+  if (network.projection) graph.tap("projection", linear(graph, "projection", pooled, network.projection));
   if (network.classifiers.length > 0) graph.tap("logits", logits(graph, x, pooled, network));
 }
 

@@ -7,13 +7,13 @@ export interface VitSize {
 }
 
 /**
- * The sizes that are published (ViT, DeiT, DINOv2, MAE, OpenCLIP, SigLIP, EVA). Nothing in a checkpoint tells how many
+ * The sizes that are published (ViT, DeiT, DINOv2, MAE, OpenCLIP, SigLIP, EVA), the commonest first. Nothing in a checkpoint tells how many
  * heads the attention has; it is as published for the width.
  */
 export const vitSizes: readonly VitSize[] = [
-  { name: "tiny", width: 192, depth: 12, heads: 3 },
-  { name: "small", width: 384, depth: 12, heads: 6 },
   { name: "base", width: 768, depth: 12, heads: 12 },
+  { name: "small", width: 384, depth: 12, heads: 6 },
+  { name: "tiny", width: 192, depth: 12, heads: 3 },
   { name: "large", width: 1024, depth: 24, heads: 16 },
   { name: "so400m", width: 1152, depth: 27, heads: 16 },
   { name: "huge", width: 1280, depth: 32, heads: 16 },
@@ -22,8 +22,8 @@ export const vitSizes: readonly VitSize[] = [
   { name: "gigantic", width: 1664, depth: 48, heads: 16 },
 ];
 
-/** Sides of patches that are published. */
-const patchSides = [8, 14, 16, 32];
+/** Sides of patches that are published, the commonest first. */
+const patchSides = [16, 14, 32, 8];
 
 export interface VitDimensions {
   width: number;
@@ -49,12 +49,17 @@ export function vitArch(kind: string, { width, depth, patch }: Omit<VitDimension
  * The dimensions that a name tells.
  *
  * @param found what the tensors say, for names without a size.
+ * @param endings what may stand behind the dimensions.
  * @returns undefined where the name is of another kind.
  */
-export function namedDimensions(arch: string, kind: string, found: VitDimensions): VitDimensions | undefined {
-  const match = new RegExp(`^${kind}_(?:(\\d+)x(\\d+)|([a-z0-9]+))_patch(\\d+)(?:_heads(\\d+))?(?:_[a-z]+)?$`).exec(
-    arch,
-  );
+export function namedDimensions(
+  arch: string,
+  kind: string,
+  found: VitDimensions,
+  endings: readonly string[] = [],
+): VitDimensions | undefined {
+  const bare = arch.slice(0, arch.length - (endings.find((ending) => arch.endsWith(ending)) ?? "").length);
+  const match = new RegExp(`^${kind}_(?:(\\d+)x(\\d+)|([a-z0-9]+))_patch(\\d+)(?:_heads(\\d+))?$`).exec(bare);
   if (!match) return undefined;
   const [, width, depth, name, patch, heads] = match;
   const size = vitSizes.find((one) => one.name === name);

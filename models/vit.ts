@@ -3,10 +3,12 @@ import type { Attention, AttentionPooling, Rotation } from "../lib/convert/atten
 import type { CheckpointWeights } from "../lib/convert/checkpoint-weights.js";
 import type { GraphBuilder } from "../lib/convert/graph-builder.js";
 import { rotationOf, withSplitPairs } from "../lib/convert/rotary.js";
+import type { Activation } from "../lib/convert/activation.js";
 import type { LayerNorm } from "../lib/convert/layer-norm.js";
 import type { Linear } from "../lib/convert/linear.js";
 import { projected, reshaped, rowsOf } from "../lib/convert/weight-parts.js";
 import type { FloatWeight } from "../lib/convert/weight.js";
+import { activationEndings, clipActivation } from "./clip-activation.js";
 import { writeVisionTransformer } from "./vision-transformer.js";
 import type { Mlp, TokenPooling, TransformerBlock } from "./vision-transformer.js";
 import { headsOf, namedDimensions, vitArch, vitArchs } from "./vit-sizes.js";
@@ -33,16 +35,22 @@ import type { PositionLayout } from "./vit-tensors.js";
  */
 export const vit: ArchitectureFamily = {
   name: "vit",
-  archs: [...vitArchs("vit"), "vit_small_patch16_heads12", ...vitArchs("eva02")],
+  archs: [...vitArchs("vit", ["", ...activationEndings]), "vit_small_patch16_heads12", ...vitArchs("eva02")],
   marker: "patch_embed.proj.weight",
-  recognise: (tensors, arch) => {
+  recognise: (tensors, arch, label) => {
     const traits = traitsOf(tensors);
     if (!traits) return undefined;
-    const dimensions = arch === undefined ? traits.dimensions : namedDimensions(arch, traits.kind, traits.dimensions);
+    const endings = traits.isClip ? activationEndings : [];
+    const dimensions =
+      arch === undefined ? traits.dimensions : namedDimensions(arch, traits.kind, traits.dimensions, endings);
     if (!dimensions) return undefined;
-    const name = arch ?? archOf(traits);
     const side = traits.layout.side * dimensions.patch;
-    return architecture(name, { ...traits, dimensions }, side);
+    const bare = archOf({ ...traits, dimensions });
+    if (!traits.isClip) return architecture(arch ?? bare, { ...traits, dimensions }, side);
+    // timm's copies of CLIP.
+    const { activation, assumptions } = clipActivation({ arch: bare, asked: arch, label, likely: "gelu" });
+    const name = arch ?? bare + (activation === "quick_gelu" ? "_quickgelu" : "");
+    return { ...architecture(name, { ...traits, dimensions, activation }, side), assumptions };
   },
 };
 
@@ -56,6 +64,10 @@ interface Traits {
   prefix: string[];
   layout: PositionLayout;
   epsilon: number;
+  /** Of perceptrons without a gate. */
+  activation: Activation;
+  /** A copy of CLIP's visual tower. */
+  isClip: boolean;
   resampling: { antialias: boolean; offset: number };
   normalization: "imagenet" | "clip" | "half";
 }
@@ -96,6 +108,8 @@ function traitsOf(tensors: TensorShapes): Traits | undefined {
     prefix,
     layout,
     epsilon: has("norm_pre.weight") ? 1e-5 : 1e-6,
+    activation: "gelu",
+    isClip: has("norm_pre.weight") && !gated,
     // DINOv2 without registers interpolates as DINO did; with them it was trained with an antialiased interpolation.
     resampling:
       isDinov2 && !has("register_tokens") ? { antialias: false, offset: 0.1 } : { antialias: true, offset: 0 },
@@ -119,7 +133,7 @@ function isGated(tensors: TensorShapes, block: string): boolean {
   return up !== undefined && down !== undefined && up[0] === 2 * down[1]!;
 }
 
-function archOf({ kind, dimensions }: Traits): string {
+function archOf({ kind, dimensions }: Pick<Traits, "kind" | "dimensions">): string {
   const own = dimensions.width === 384 && dimensions.heads === 12 ? "_heads12" : "";
   return vitArch(kind, dimensions) + own;
 }
@@ -137,7 +151,7 @@ function architecture(arch: string, traits: Traits, side: number): Architecture 
 
 function build(arch: string, graph: GraphBuilder, weights: CheckpointWeights, traits: Traits): void {
   const input = imagesOf(graph);
-  const { dimensions, layout, epsilon, resampling } = traits;
+  const { dimensions, layout, epsilon, activation, resampling } = traits;
   const { width, depth, patch } = dimensions;
   expectPatches(arch, input, patch);
   const prefix = traits.prefix.map((name) => takeTokens(weights, name, width));
@@ -163,7 +177,7 @@ function build(arch: string, graph: GraphBuilder, weights: CheckpointWeights, tr
     preNorm: optional("norm_pre"),
     // A depth that was asked for and is not there is told by the first block that is missing.
     blocks: Array.from({ length: depth }, (_, i) =>
-      takeBlock(weights, traits.blocks[i] ?? `blocks.${i}`, { dimensions, epsilon, rotation }),
+      takeBlock(weights, traits.blocks[i] ?? `blocks.${i}`, { dimensions, epsilon, activation, rotation }),
     ),
     norm: optional("norm"),
     pooling: poolingOf(weights, dimensions, { classTokens, epsilon, averaged: poolNorm !== undefined }),
@@ -184,7 +198,7 @@ function poolingOf(
       kind: "attention",
       attention: takeAttentionPooling(weights, width, heads),
       norm: takeNorm(weights, "attn_pool.norm", width, epsilon),
-      mlp: takeMlp(weights, "attn_pool.mlp", width, epsilon),
+      mlp: takeMlp(weights, "attn_pool.mlp", { width, epsilon, activation: "gelu" }),
     };
   }
   // A norm behind the pooling is of networks that average their patches (MAE's fine-tuned, EVA-02).
@@ -204,11 +218,12 @@ function takeAttentionPooling(weights: CheckpointWeights, width: number, heads: 
 interface BlockOptions {
   dimensions: VitDimensions;
   epsilon: number;
+  activation: Activation;
   rotation?: Rotation;
 }
 
 function takeBlock(weights: CheckpointWeights, block: string, options: BlockOptions): TransformerBlock {
-  const { dimensions, epsilon } = options;
+  const { dimensions, epsilon, activation } = options;
   const { width } = dimensions;
   const scale = (i: 1 | 2): FloatWeight | undefined => {
     const name = [`${block}.ls${i}.gamma`, `${block}.gamma_${i}`].find((one) => weights.has(one));
@@ -219,7 +234,7 @@ function takeBlock(weights: CheckpointWeights, block: string, options: BlockOpti
     attention: takeAttention(weights, `${block}.attn`, options),
     scale1: scale(1),
     norm2: takeNorm(weights, `${block}.norm2`, width, epsilon),
-    mlp: takeMlp(weights, `${block}.mlp`, width, epsilon),
+    mlp: takeMlp(weights, `${block}.mlp`, { width, epsilon, activation }),
     scale2: scale(2),
   };
 }
@@ -273,7 +288,11 @@ function takeQueryKeyValue(weights: CheckpointWeights, name: string, width: numb
   return [part(0, "q_bias"), part(1, "k_bias"), part(2, "v_bias")];
 }
 
-function takeMlp(weights: CheckpointWeights, name: string, width: number, epsilon: number): Mlp {
+function takeMlp(
+  weights: CheckpointWeights,
+  name: string,
+  { width, epsilon, activation }: { width: number; epsilon: number; activation: Activation },
+): Mlp {
   const take = (part: string, out: number | null, channels: number) =>
     takeLinear(weights, `${name}.${part}`, out, channels);
   const has = (part: string) => weights.has(`${name}.${part}.weight`);
@@ -292,7 +311,7 @@ function takeMlp(weights: CheckpointWeights, name: string, width: number, epsilo
   const rows = up.matrix.shape[0]!;
   const down = takeLinear(weights, `${name}.${last}`, width, null);
   const hidden = down.matrix.shape[1]!;
-  if (rows !== 2 * hidden) return { activation: "gelu", up, norm: norm("norm", hidden), down: take(last, width, rows) };
+  if (rows !== 2 * hidden) return { activation, up, norm: norm("norm", hidden), down: take(last, width, rows) };
   const half = (index: number): Linear => ({
     matrix: rowsOf(up.matrix, index * hidden, hidden),
     bias: up.bias && rowsOf(up.bias, index * hidden, hidden),

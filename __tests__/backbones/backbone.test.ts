@@ -22,17 +22,17 @@ describeOnBackends("a backbone", () => {
   test("gives the features of several layers in one pass, and leaves no tensor behind", async () => {
     const before = tf.memory().numTensors;
     const backbone = await loadBackbone({ dir: await smallBackbone() });
-    const layers = parseLayers({ text: "stem:max_pool(3,2,1),block_2,block_2:identity,features", taps: backbone.taps });
+    const layers = parseLayers({ text: "stem:max_pool(3,2,1),block_2,block_2:identity,pooled", taps: backbone.taps });
     const pixels = images(3);
     const features = await backbone.extract({ pixels, layers });
     expect(Object.fromEntries(Object.entries(features).map(([name, { shape }]) => [name, shape]))).toEqual({
       "stem:max_pool(3x3,2,1)": [3, 64],
       block_2: [3, 6],
       "block_2:identity": [3, 96],
-      features: [3, 6],
+      pooled: [3, 6],
     });
     // The graph's own mean of the last map.
-    expect(gap(await features.block_2!.data(), await features.features!.data())).toBeLessThan(1e-6);
+    expect(gap(await features.block_2!.data(), await features.pooled!.data())).toBeLessThan(1e-6);
     tf.dispose([pixels, features]);
     backbone.dispose();
     expect(tf.memory().numTensors).toBe(before);
@@ -66,7 +66,7 @@ describeOnBackends("a backbone", () => {
     const backbone = await loadBackbone({ dir: await smallBackbone({ more }) });
     const pixels = images(1);
     const features = await backbone.extract({ pixels, layers: parseLayers({ text: "all", taps: backbone.taps }) });
-    expect(Object.keys(features)).toEqual(["stem", "block_1", "block_2", "features"]);
+    expect(Object.keys(features)).toEqual(["stem", "block_1", "block_2", "pooled"]);
     tf.dispose([pixels, features]);
     backbone.dispose();
   });
@@ -76,7 +76,7 @@ describeOnBackends("a backbone", () => {
     await writeManifest({ inspection: await inspectGraphModel({ dir, inputSize: [8, 8] }) });
     const backbone = await loadBackbone({ dir });
     const pixels = images(1, 9);
-    const layers = parseLayers({ text: "features", taps: backbone.taps });
+    const layers = parseLayers({ text: "pooled", taps: backbone.taps });
     await expect(backbone.extract({ pixels, layers })).rejects.toThrow(/images of \[N, 8, 8, 3\]/);
     backbone.dispose();
     changeManifest(dir, (text) => text.replaceAll('"height": 8', '"height": 9').replaceAll('"width": 8', '"width": 9'));

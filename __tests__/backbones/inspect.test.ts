@@ -22,7 +22,7 @@ describeOnBackends("inspection", () => {
       layer("stem", "net/stem/Relu", "map", [8, 8, 4], stem),
       layer("block_1", "net/block_1/add", "map", [8, 8, 4], block1),
       layer("block_2", "net/block_2/Relu", "map", [4, 4, 6], block2),
-      layer("features", "net/pool/Mean", "vector", [6], block2),
+      layer("pooled", "net/pool/Mean", "vector", [6], block2),
     ]);
     expect(inspection.total).toEqual({ parameters: block2.parameters + 30, flops: block2.flops + 60 });
     expect(inspection.manifest.input).toEqual({ node: "image", height: 8, width: 8, batch: "any" });
@@ -38,7 +38,7 @@ describeOnBackends("inspection", () => {
     ];
     const before = tf.memory().numTensors;
     const { layers } = await inspectGraphModel({ dir: writeSmallGraph({ more }) });
-    expect(layers.map(({ tap }) => tap.name)).toEqual(["stem", "block_1", "block_2", "features"]);
+    expect(layers.map(({ tap }) => tap.name)).toEqual(["stem", "block_1", "block_2", "pooled"]);
     expect(tf.memory().numTensors).toBe(before);
   });
 
@@ -46,7 +46,7 @@ describeOnBackends("inspection", () => {
     const before = tf.memory().numTensors;
     const { manifest } = await inspectGraphModel({ dir: writeSmallGraph({ singleImages: true }) });
     expect(manifest.input.batch).toBe(1);
-    expect(manifest.taps.map(({ name }) => name)).toEqual(["stem", "block_1", "block_2", "features"]);
+    expect(manifest.taps.map(({ name }) => name)).toEqual(["stem", "block_1", "block_2", "pooled"]);
     expect(tf.memory().numTensors).toBe(before);
   });
 });
@@ -65,7 +65,7 @@ describe("a manifest", () => {
     const text = formatInspection(known);
     expect(text).toMatch(/input +image, 16x24x3, any batch/);
     expect(text).toMatch(/layer +kind +shape +pooling +features +parameters +FLOPs +node/);
-    expect(text).toMatch(/features +vector +6 +identity +6 +468 +\d+ k +net\/pool\/Mean/);
+    expect(text).toMatch(/pooled +vector +6 +identity +6 +468 +\d+ k +net\/pool\/Mean/);
     await expect(writeManifest({ inspection: proposed })).rejects.toThrow(/somebody's work/);
   });
 

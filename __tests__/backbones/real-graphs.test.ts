@@ -61,7 +61,7 @@ describeOnBackends("graphs that others made", ({ device }) => {
   test.each([
     {
       make: mobilenet,
-      taps: ["Conv", "expanded_conv", ...numbered(1, 16), "Conv_1", "features"],
+      taps: ["Conv", "expanded_conv", ...numbered(1, 16), "Conv_1", "pooled"],
       size: 224,
       batch: "any",
       last: 1792,

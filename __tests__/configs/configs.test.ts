@@ -35,7 +35,7 @@ const tapsFor = (name: string): Tap[] =>
     : name === "vissl/alexnet"
       ? alexnet
       : name.startsWith("ssl-small")
-        ? [vector("features")]
+        ? [vector("pooled")]
         : [...resnet, vector("res5avg")];
 
 describe.each(names)("%s", (name) => {

@@ -38,6 +38,8 @@ const ours: Reference[] = [
   made("convnextv2_authors", "convnextv2"),
   made("convnext_conv_mlp", "convnext"),
   made("convnext_torchvision", "convnext"),
+  made("convnext_open_clip_linear", "convnext"),
+  made("convnext_open_clip_mlp", "convnext"),
   made("swin_timm", "swin"),
   made("swin_authors", "swin"),
   made("swin_torchvision", "swin"),
@@ -94,7 +96,7 @@ function given(name: string, arch: string, rename: (tap: string) => string): Ref
     },
     taps: async () => {
       const names = Object.keys(golden<{ taps: Record<string, unknown> }>(`${folder}/expected.json`).taps);
-      const ours = (tap: string) => ({ pooled: "features", fc: "logits" })[tap] ?? rename(tap);
+      const ours = (tap: string) => (({ fc: "logits" }) as Record<string, string>)[tap] ?? rename(tap);
       return new Map(await Promise.all(names.map(async (one) => [ours(one), await array(`taps/${one}.npy`)] as const)));
     },
     tolerance: 1e-4,
@@ -225,7 +227,7 @@ describe("recognition", () => {
     const graph = new GraphBuilder(architecture.input);
     architecture.build(graph, weights);
     expect(graph.taps.slice(-2).map(({ name, tensor }) => [name, tensor.shape])).toEqual([
-      ["features", [48]],
+      ["pooled", [48]],
       ["projection", [640]],
     ]);
     expect(weights.unused().map(({ name }) => name)).toEqual(["text_projection"]);

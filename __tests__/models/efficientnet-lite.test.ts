@@ -65,7 +65,7 @@ describeOnBackends("EfficientNet-Lite0 with its published weights", () => {
       const outputs = model.execute({ images }, nodes) as tf.Tensor[];
       expect(outputs.map(({ shape }) => shape.slice(1))).toEqual(manifest.taps.map(({ shape }) => shape));
       const read = (tap: string) => outputs[manifest.taps.findIndex(({ name }) => name === tap)]!.data();
-      const features = [...(await read("features"))];
+      const features = [...(await read("pooled"))];
       const scores = [...(await read("logits"))];
       const seen = [
         features.reduce((sum, value) => sum + value) / features.length,

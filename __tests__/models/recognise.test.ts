@@ -41,7 +41,7 @@ describe("recogniseArchitecture", () => {
       "stem",
       ...Array.from({ length: blocks }, (_, i) => `block${i}`),
       "head",
-      "features",
+      "pooled",
       "logits",
     ]);
     // Every tensor is in the graph, but for the counters of batch norm.
@@ -61,7 +61,7 @@ describe("recogniseArchitecture", () => {
 
   test("a backbone without its classifier has no logits", () => {
     const { graph } = build(checkpoint(lite0, { "_fc.weight": undefined, "_fc.bias": undefined }));
-    expect(graph.taps.at(-1)!.name).toBe("features");
+    expect(graph.taps.at(-1)!.name).toBe("pooled");
   });
 
   const twice = (...wrappers: string[]) =>

@@ -32,7 +32,7 @@ function build(graph: GraphBuilder, weights: CheckpointWeights): void {
     x = fire(graph, weights, x, `features.${index}`);
     graph.tap(`fire${i}`, x);
   }
-  graph.tap("features", graph.globalAveragePool("features", x));
+  graph.tap("pooled", graph.globalAveragePool("pooled", x));
   if (!weights.has("classifier.1.weight")) return;
   const scores = convolution(graph, weights, x, "classifier.1", { size: 1 });
   graph.tap("logits", graph.globalAveragePool("logits", scores));

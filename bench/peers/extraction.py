@@ -63,5 +63,5 @@ for line in sys.stdin:
     usage = [resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print(json.dumps({
         "rate": len(FILES) / seconds, "memory": usage[0] + args.workers * usage[1],
-        "sum": float(features["features"].sum()),
+        "sum": float(features["pooled"].sum()),
     }), flush=True)

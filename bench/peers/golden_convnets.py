@@ -2,7 +2,7 @@
 
     python golden_convnets.py OUT_FOLDER
 
-Needs torch, torchvision and timm. Each file holds `state_dict` (half precision), `input` (N, C, H, W) and `taps`, maps as
+Needs torch, torchvision, timm and open_clip_torch. Each file holds `state_dict` (half precision), `input` (N, C, H, W) and `taps`, maps as
 N, H, W, C. Where a dialect's own program is no package, timm's network is saved under its names: the values are timm's.
 """
 
@@ -12,6 +12,7 @@ import re
 import sys
 from functools import partial
 
+import open_clip.timm_model
 import timm
 import torch
 import torchvision
@@ -52,8 +53,8 @@ def randomise(model, seed):
     return model.eval()
 
 
-def save(name, model, taps, size, rename=None, maps="NCHW", seed=0, batch=1):
-    """`taps`: modules by the tap's name, and functions of what another tap gives."""
+def save(name, model, taps, size, rename=None, maps="NCHW", seed=0, batch=1, last="logits"):
+    """`taps`: modules by the tap's name, and functions of what another tap gives; `last`: what the network gives."""
     randomise(model, seed)
     seen = {}
 
@@ -69,15 +70,15 @@ def save(name, model, taps, size, rename=None, maps="NCHW", seed=0, batch=1):
     images = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(seed + 1))
     images = images.half().float()
     with torch.no_grad():
-        seen["logits"] = model(images)
+        seen[last] = model(images)
     for tap, module in taps.items():
         if not isinstance(module, nn.Module):
             source, change = module
             seen[tap] = change(seen[source])
     values = {}
-    for tap in [*taps, "logits"]:
+    for tap in [*taps, last]:
         value = seen[tap]
-        if value.ndim == 4 and tap in ("features", "pre_logits"):
+        if value.ndim == 4 and tap in ("pooled", "pre_logits"):
             value = value.flatten(1)
         elif value.ndim == 4 and maps == "NCHW":
             value = value.permute(0, 2, 3, 1)
@@ -102,7 +103,7 @@ def convnext_taps(model):
     return {
         "stem": model.stem,
         **{f"stage{i}": stage for i, stage in enumerate(model.stages)},
-        "features": model.head.norm,
+        "pooled": model.head.norm,
     }
 
 
@@ -131,6 +132,20 @@ save(
     (38, 32),
     seed=4,
 )
+
+
+@timm.models.register_model
+def convnext_narrow(**_):
+    model = timm.models.ConvNeXt(depths=(1, 2, 1, 1), dims=(8, 12, 16, 24))
+    model.default_cfg = {"pool_size": (7, 7)}
+    return model
+
+
+# OpenCLIP's towers: the base ones have one layer behind timm's network, the large ones two.
+for seed, proj in [(30, "linear"), (32, "mlp")]:
+    model = open_clip.timm_model.TimmModel("convnext_narrow", embed_dim=10, proj=proj)
+    taps = {**convnext_taps(model.trunk), "pooled": model.trunk.head}
+    save(f"convnext_open_clip_{proj}", model, taps, (32, 40), lambda key: f"visual.{key}", seed=seed, last="projection")
 settings = [CNBlockConfig(8, 12, 1), CNBlockConfig(12, 16, 1), CNBlockConfig(16, 24, 2), CNBlockConfig(24, None, 1)]
 model = torchvision.models.ConvNeXt(settings, num_classes=3)
 save(
@@ -139,7 +154,7 @@ save(
     {
         "stem": model.features[0],
         **{f"stage{i}": model.features[2 * i + 1] for i in range(4)},
-        "features": model.classifier[0],
+        "pooled": model.classifier[0],
     },
     (32, 32),
     seed=6,
@@ -163,7 +178,7 @@ def swin_taps(model):
     return {
         "stem": model.patch_embed,
         **{f"stage{i}": layer for i, layer in enumerate(model.layers)},
-        "features": model.head.global_pool,
+        "pooled": model.head.global_pool,
     }
 
 
@@ -178,7 +193,7 @@ save(
     {
         "stem": model.features[0],
         **{f"stage{i}": model.features[2 * i + 1] for i in range(3)},
-        "features": model.flatten,
+        "pooled": model.flatten,
     },
     (38, 26),
     maps="NHWC",
@@ -199,7 +214,7 @@ def timm_taps(model, head):
         "stem": model.bn1,
         **{f"block{i}": block for i, block in enumerate(blocks)},
         "head": head or model.blocks[-1],
-        "features": model.global_pool,
+        "pooled": model.global_pool,
     }
 
 
@@ -208,7 +223,7 @@ def torchvision_taps(model, blocks):
         "stem": model.features[0],
         **{f"block{i}": block for i, block in enumerate(blocks)},
         "head": model.features[-1],
-        "features": model.avgpool if hasattr(model, "avgpool") else ("head", lambda x: x.mean((2, 3))),
+        "pooled": model.avgpool if hasattr(model, "avgpool") else ("head", lambda x: x.mean((2, 3))),
     }
 
 

@@ -36,6 +36,6 @@ with torch.no_grad():
         x = layer(x)
         if i in names:
             arrays[names[i]] = x
-    arrays["features"] = x.mean((2, 3))
+    arrays["pooled"] = x.mean((2, 3))
     arrays["logits"] = classifier(x).flatten(1)
 np.savez(out / "taps.npz", **{name: value.numpy() for name, value in arrays.items()})

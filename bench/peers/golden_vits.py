@@ -207,7 +207,7 @@ def with_open_clip():
         taps, features = record(model, blocks, lambda: model(image))
         if taps["pooled"].ndim == 3:
             taps["pooled"] = taps["pooled"][:, 0]
-        taps["features"] = features
+        taps["projection"] = features
         save(name, {f"visual.{key}": value for key, value in model.state_dict().items()}, image, taps)
 
 
@@ -235,7 +235,7 @@ def with_transformers():
             result = model(image, output_hidden_states=True)
         taps = {f"block{i}": state for i, state in enumerate(result.hidden_states[1:])}
         if name == "hf_clip":
-            taps["features"] = result.image_embeds
+            taps["projection"] = result.image_embeds
         else:
             taps["norm"] = result.last_hidden_state
         if name == "hf_siglip":

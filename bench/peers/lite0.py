@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-LAYERS = ("stem", "block2", "block4", "block7", "block10", "block13", "block15", "features")
+LAYERS = ("stem", "block2", "block4", "block7", "block10", "block13", "block15", "pooled")
 
 
 class SameConv(nn.Module):
@@ -66,7 +66,7 @@ class Lite0(nn.Module):
         for i, block in enumerate(self.blocks):
             x = block(x)
             found[f"block{i}"] = x
-        found["features"] = self.head(x)
+        found["pooled"] = self.head(x)
         return {name: found[name].mean((2, 3)) for name in LAYERS}
 
 

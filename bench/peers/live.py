@@ -54,7 +54,7 @@ for line in sys.stdin:
     loader = torch.utils.data.DataLoader(Files(), batch_size=args.batch, shuffle=True, num_workers=args.workers)
     for images, labels in loader:
         with torch.no_grad():
-            features = model(images.to(memory_format=torch.channels_last))["features"]
+            features = model(images.to(memory_format=torch.channels_last))["pooled"]
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(head(features), labels).backward()
         optimizer.step()

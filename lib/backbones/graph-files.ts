@@ -8,16 +8,26 @@ import * as tf from "@tensorflow/tfjs";
 
 import { expected, messageOf, UserError } from "../errors.js";
 import { asReadError, exists, inside, readJson } from "../files.js";
-import { graphModelSchema, type GraphModelJson, type WeightSpec } from "./graph.js";
+import { graphModelSchema, layersModelSchema } from "./graph.js";
+import type { GraphModelJson, LayersModelJson, WeightSpec } from "./graph.js";
 
-/** A GraphModel on disk: its JSON, read and checked, and its weight files, seen to be there and of the right size. */
-export interface GraphFiles {
+/** A model of TensorFlow.js's on disk: its weight files, seen to be there and of the right size. */
+interface ModelFiles {
   modelFile: string;
+  /** In the order of `weightsManifest`. */
+  weightFiles: string[];
+}
+
+/** A GraphModel on disk, its JSON read and checked. */
+export interface GraphFiles extends ModelFiles {
   /** Where its manifest is, or would be: `backbone.json` beside it. */
   manifestFile: string;
   json: GraphModelJson;
-  /** In the order of `weightsManifest`. */
-  weightFiles: string[];
+}
+
+/** A Keras LayersModel on disk. */
+export interface LayersFiles extends ModelFiles {
+  json: LayersModelJson;
 }
 
 /**
@@ -31,14 +41,32 @@ export interface GraphFiles {
 export async function openGraphFiles(dir: string): Promise<GraphFiles> {
   const { modelFile, manifestFile } = await locate(dir);
   const json = checked(await readJson(modelFile, "a TensorFlow.js graph model"), modelFile);
-  const folder = path.dirname(modelFile);
+  return { modelFile, manifestFile, json, weightFiles: await weightFilesOf(modelFile, json) };
+}
+
+/**
+ * The files of a Keras LayersModel.
+ *
+ * @param dir a folder with `model.json`, or the JSON file itself.
+ * @returns undefined where it is none.
+ * @throws UserError where a weight file is missing or has another size.
+ */
+export async function openLayersFiles(dir: string): Promise<LayersFiles | undefined> {
+  const inFolder = path.join(dir, "model.json");
+  const modelFile = (await exists(inFolder)) ? inFolder : dir;
+  if (!modelFile.endsWith(".json")) return undefined;
+  const { data: json } = layersModelSchema.safeParse(await readJson(modelFile, "a model"));
+  return json && { modelFile, json, weightFiles: await weightFilesOf(modelFile, json) };
+}
+
+async function weightFilesOf(modelFile: string, { weightsManifest }: Pick<GraphModelJson, "weightsManifest">) {
   const weightFiles: string[] = [];
-  for (const { paths, weights } of json.weightsManifest) {
-    const files = paths.map((name) => inside(folder, name));
+  for (const { paths, weights } of weightsManifest) {
+    const files = paths.map((name) => inside(path.dirname(modelFile), name));
     await checkSizes(files, weights);
     weightFiles.push(...files);
   }
-  return { modelFile, manifestFile, json, weightFiles };
+  return weightFiles;
 }
 
 /** Loads the weights into the active backend. The signature is left out: nodes are then asked for by their own names. */
@@ -63,7 +91,7 @@ export async function loadGraphModel({ json, modelFile, weightFiles }: GraphFile
 }
 
 /** The sha256 over the JSON file and the weight files, one after another. */
-export async function digestOfGraph({ modelFile, weightFiles }: GraphFiles): Promise<string> {
+export async function digestOfGraph({ modelFile, weightFiles }: ModelFiles): Promise<string> {
   const hash = createHash("sha256");
   for (const file of [modelFile, ...weightFiles]) await pipeline(createReadStream(file), hash, { end: false });
   return hash.digest("hex");
@@ -110,7 +138,7 @@ function checked(json: unknown, file: string): GraphModelJson {
   const topology = isObject(json) && isObject(json.modelTopology) ? json.modelTopology : {};
   if ("model_config" in topology || "class_name" in topology || "config" in topology)
     throw new UserError(`Expected a GraphModel at ${file} but received a Keras LayersModel`, {
-      hint: "Convert it with tensorflowjs_converter --input_format tfjs_layers_model --output_format tfjs_graph_model.",
+      hint: `Make a backbone of it: npx frozen-eval convert ${file}`,
     });
   const { path: key, message } = parsed.error.issues[0]!;
   throw new UserError(`Expected a TensorFlow.js graph model at ${file} but its ${key.join(".") || "JSON"} is wrong: ${message}`); // prettier-ignore

@@ -25,6 +25,16 @@ export const graphModelSchema = z.looseObject({
   weightsManifest: z.array(z.looseObject({ paths: z.array(z.string()), weights: z.array(weightSchema) })),
 });
 
+/** The JSON half of a Keras LayersModel, whose layers TensorFlow.js checks itself. */
+export const layersModelSchema = z.looseObject({
+  modelTopology: z.union([
+    z.looseObject({ model_config: z.looseObject({}) }),
+    z.looseObject({ class_name: z.string(), config: z.unknown() }),
+  ]),
+  weightsManifest: graphModelSchema.shape.weightsManifest,
+});
+
+export type LayersModelJson = z.infer<typeof layersModelSchema>;
 export type GraphModelJson = z.infer<typeof graphModelSchema>;
 export type WeightSpec = z.infer<typeof weightSchema>;
 

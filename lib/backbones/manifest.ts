@@ -2,7 +2,7 @@ import { z } from "zod";
 
 /** A place in a backbone where features may be taken. */
 const tapSchema = z.strictObject({
-  /** The field's name: `conv1`, `res4`, `block10`, `features`. */
+  /** The field's name: `conv1`, `res4`, `block10`, `pooled`. */
   name: z.string().min(1),
   /** Node of the GraphModel. */
   node: z.string().min(1),
@@ -28,6 +28,8 @@ const proofSchema = z.strictObject({
    * how many layers were computed so, and the largest difference at any tap, relative to the tap's largest number.
    */
   folding: z.strictObject({ layers: z.number().int().positive(), error: z.number().nonnegative() }).optional(),
+  /** Of a LayersModel: the largest difference at any tap from what its own layers give on a random image, as above. */
+  predict: z.strictObject({ layers: z.number().int().positive(), error: z.number().nonnegative() }).optional(),
   /** Cosine similarity to the same network in float32, on a random image, where weights are kept in less. */
   cosine: byTap.optional(),
   /** The largest difference from the original program's features, relative to each tap's largest number. */
@@ -63,6 +65,8 @@ export const manifestSchema = z.strictObject({
   /** Trainable numbers in the backbone (batch norm folded in or not), and multiply-adds × 2 for one image. */
   parameters: z.number().int().nonnegative().optional(),
   flops: z.number().nonnegative().optional(),
+  /** What the checkpoint does not tell of its network and was assumed when it was converted, a sentence each. */
+  assumptions: z.array(z.string()).optional(),
   /** What was checked when the checkpoint was converted. */
   proof: proofSchema.optional(),
 });

@@ -25,7 +25,7 @@ export function proposeTaps(proposal: Proposal): Tap[] {
   const blocks = blockNames(trunk, isJunction);
   const ends = withoutRepeats(proposal, [...new Map(trunk.map((node, i) => [blocks[i]!, node])).entries()]);
   const features = classifierInput(proposal, ends.at(-1)?.[1] ?? proposal.input);
-  const places = [...ends, ...(features === undefined ? [] : [["features", features] as const])];
+  const places = [...ends, ...(features === undefined ? [] : [["pooled", features] as const])];
   const names = shortNames(places.map(([block]) => block));
   return places.map(([, node], i) => tapOf(names[i]!, node, shapes.get(node)!));
 }

@@ -4,7 +4,7 @@ import { families, recogniseArchitecture, type RecognisedArchitecture } from "..
 import { ensureBackend } from "../backend/backend.js";
 import { graphCost } from "../backbones/graph-cost.js";
 import { graphModelSchema, graphOf } from "../backbones/graph.js";
-import { openGraphFiles } from "../backbones/graph-files.js";
+import { openGraphFiles, openLayersFiles } from "../backbones/graph-files.js";
 import { manifestSchema } from "../backbones/manifest.js";
 import type { BackboneManifest } from "../backbones/manifest.js";
 import { headOf, readCheckpoint } from "../checkpoints/checkpoint.js";
@@ -16,6 +16,9 @@ import { CheckpointWeights } from "./checkpoint-weights.js";
 import { GraphBuilder } from "./graph-builder.js";
 import { graphModelJson, writeGraphModel } from "./graph-model.js";
 import type { GraphModelJson } from "./graph-model.js";
+import { readLabel } from "./network-label.js";
+import type { ImportedBackbone } from "./import.js";
+import { importLayersModel } from "./layers-model.js";
 import { importOnnx } from "./onnx.js";
 import type { Precision } from "./precision.js";
 import { proveConversion } from "./proof.js";
@@ -67,7 +70,7 @@ export interface ConvertedBackbone {
 }
 
 /**
- * Writes a checkpoint, or an ONNX network, as a TensorFlow.js GraphModel with its manifest. Batch norms are folded in; every weight comes
+ * Writes a checkpoint, an ONNX network or a Keras LayersModel as a TensorFlow.js GraphModel with its manifest. Batch norms are folded in; every weight comes
  * from the checkpoint. What is written was checked before ({@link proveConversion}), on the backend in use; where none
  * was chosen yet, on the fastest that works.
  *
@@ -76,12 +79,15 @@ export interface ConvertedBackbone {
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertedBackbone> {
   const { file, out, licence, precision = "float32", verify, checkpointName = path.basename(file) } = options;
+  const layersFiles = await openLayersFiles(file);
+  if (layersFiles) return imported(await importLayersModel({ ...options, files: layersFiles }));
   await refuseGraphModel(file);
   if (looksLikeOnnx(await headOf(file))) return convertOnnx(options);
   const checkpoint = await readCheckpoint({ file });
   const among = [...families, ...(options.families ?? [])];
-  const { architecture, prefix, choice } = recogniseArchitecture({ ...options, checkpoint, among });
-  const { arch, input } = architecture;
+  const label = await readLabel({ checkpoint, name: checkpointName });
+  const { architecture, prefix, choice } = recogniseArchitecture({ ...options, checkpoint, among, label });
+  const { arch, input, assumptions = [] } = architecture;
   const title = options.title ?? proposeTitle({ file: checkpointName, arch, prefix });
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(title)) {
     throw expected("letters, digits, points, dashes and underscores", "the title of a backbone", title);
@@ -109,18 +115,23 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     source: { checkpoint: checkpointName, sha256: await sha256OfFile(file), licence },
     precision,
     ...costOf(graph, model),
+    assumptions: assumptions.length > 0 ? [...assumptions] : undefined,
     proof,
   } satisfies Record<keyof BackboneManifest, unknown>);
   const dir = path.join(out, title, arch);
   await writeGraphModel({ dir, graph, model, manifest, precision });
-  return { dir, manifest, prefix, wrappers: wrappersOf(prefix), choice, unused: weights.unused(), warnings: [] };
+  const unused = weights.unused();
+  return { dir, manifest, prefix, wrappers: wrappersOf(prefix), choice, unused, warnings: [...assumptions] };
 }
 
 /** An ONNX file tells its architecture itself: there is nothing to recognise. */
 async function convertOnnx(options: ConvertOptions): Promise<ConvertedBackbone> {
   const { file, arch, imageSize, title = proposeTitle({ file, arch: arch ?? "onnx", prefix: "" }) } = options;
   const inputSize = imageSize === undefined ? undefined : ([imageSize, imageSize] as const);
-  const { dir, manifest, warnings } = await importOnnx({ ...options, title, inputSize });
+  return imported(await importOnnx({ ...options, title, inputSize }));
+}
+
+function imported({ dir, manifest, warnings }: ImportedBackbone): ConvertedBackbone {
   return { dir, manifest, prefix: "", wrappers: [], unused: [], warnings };
 }
 

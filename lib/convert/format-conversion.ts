@@ -33,6 +33,12 @@ export function formatConversion(converted: ConvertedBackbone): string {
             `${proof.folding.error === 0 ? "the bit" : proof.folding.error.toExponential(1)} on a random image`,
         ]
       : []),
+    ...(proof.predict
+      ? [
+          `proof      ${proof.predict.layers} layers give what TensorFlow.js's own give, to ` +
+            `${proof.predict.error.toExponential(1)} on a random image`,
+        ]
+      : []),
     ...(proof.verify
       ? [`verified   to ${proof.verify.tolerance} of each tap's largest number:`, ...formatVerification(proof.verify)]
       : []),

@@ -29,7 +29,7 @@ export interface InvertedResidual extends InvertedResidualNames {
   excitation: { activation: Activation; gate: Gate };
 }
 
-/** Taps: `stem`, `block0` …, `head`, `features` (the mean), `pre_logits` where there is a hidden layer, `logits`. */
+/** Taps: `stem`, `block0` …, `head`, `pooled` (the mean), `pre_logits` where there is a hidden layer, `logits`. */
 export function buildInvertedResiduals(
   graph: GraphBuilder,
   weights: CheckpointWeights,
@@ -49,8 +49,8 @@ export function buildInvertedResiduals(
   }
   x = convolution(graph, weights, x, network, { name: "head", layer: network.head, activation });
   graph.tap("head", x);
-  x = graph.globalAveragePool("features", x);
-  graph.tap("features", x);
+  x = graph.globalAveragePool("pooled", x);
+  graph.tap("pooled", x);
   if (hidden && weights.has(`${hidden.layer}.weight`)) {
     x = linear(graph, weights, x, { name: "pre_logits", ...hidden });
     x = activate(graph, `pre_logits/${activation}`, x, activation);
