@@ -20,7 +20,7 @@ export interface Outcome {
   solved?: number;
 }
 
-/** What a rung came to; plain data. Positions are those among the survivors. */
+/** What a rung came to; plain data. `trial` is the number of a training among those of its head. */
 export interface FinishedRung {
   /** `[seed][head][trial]`; undefined where there is nothing to choose. */
   scores?: Score[][][];
@@ -28,13 +28,14 @@ export interface FinishedRung {
   reports: EpochReport[];
 }
 
-/** Which rung it is: what it trains, and its number. */
+/** Which rung it is: what it trains, how, and its number. */
 export interface RungPlace {
   survivors: number[][];
+  rung: Rung;
   index: number;
 }
 
-/** The epochs of one trial: one that trains after others tells its own after theirs. */
+/** The epochs of one training: one that trains after others tells its own after theirs. */
 export function reportsOf({ reports }: FinishedRung, h: number, i: number): EpochReport[] {
   return reports.filter(({ losses }) => losses[0]![h]![i] !== undefined);
 }
@@ -57,8 +58,8 @@ export function outcomeOf(found: FinishedRung, { epochs }: Rung, h: number, i: n
 }
 
 /** Digest of all that the training of a rung depends on. */
-export function rungKey({ key }: { key: string }, { survivors, index }: RungPlace): string {
-  return digestOf({ state: 2, key, survivors, index });
+export function rungKey({ key }: { key: string }, { survivors, rung, index }: RungPlace): string {
+  return digestOf({ state: 3, key, survivors, rung, index });
 }
 
 /** A rung that an earlier run has finished, as it was. */

@@ -7,21 +7,21 @@ import { silent } from "../progress.js";
 import { spread } from "../results/record.js";
 import type { TrialLine } from "../results/trials-log.js";
 import type { CandidateScore, Rung } from "../search/halving.js";
-import { halve, planHalving } from "../search/halving.js";
+import { byScore, halve } from "../search/halving.js";
 import { trialSettings } from "../search/setting.js";
-import type { SearchTrial } from "../search/space.js";
 import type { Judgement, Score } from "../training/judging.js";
-import type { Candidate, TrainingPlan } from "../training/open-trainer.js";
 import { openTrainer } from "../training/open-trainer.js";
 import { processCount } from "../training/process-count.js";
 import type { TrainingProcess } from "../training/process-trainer.js";
 import { startProcesses } from "../training/process-trainer.js";
 import type { EpochReport, Trainer } from "../training/trainer.js";
 import type { FinishedRung, Outcome } from "./finished-rung.js";
-import { outcomeOf, reportsOf, rungKey, savedRung, saveRung } from "./finished-rung.js";
+import { outcomeOf, reportsOf, rungKey, type RungPlace, savedRung, saveRung } from "./finished-rung.js";
 import type { LinearRun } from "./linear.js";
 import { partsOf } from "./linear.js";
 import { withWidth } from "./linear-heads.js";
+import type { RungTraining } from "./linear-rungs.js";
+import { rungsOf, trainingPlan, trainingsOf } from "./linear-rungs.js";
 
 /** All heads trained, the finalists at hand. */
 export interface Sweep {
@@ -36,7 +36,7 @@ export interface Sweep {
 
 /** Trains every head under all settings, or under ever fewer of them for ever longer. */
 export async function sweep(run: LinearRun): Promise<Sweep> {
-  const { trials, heads, plan } = run;
+  const { trials, heads } = run;
   const rungs = rungsOf(run);
   const outcomes: Outcome[][] = heads.map(() => []);
   let processes: TrainingProcess[] | undefined;
@@ -46,40 +46,42 @@ export async function sweep(run: LinearRun): Promise<Sweep> {
     processes?.forEach((one) => one.end());
   };
 
-  const train = async (survivors: number[][], rung: Rung, index: number): Promise<FinishedRung> => {
-    const training = trainingPlan(run, { survivors, rung });
-    const parts = partsOf(run);
-    processes ??= await processesFor(run, training);
-    const trainer = await openTrainer({ plan: training, parts, processes });
-    const isLast = index === rungs.length - 1;
+  const train = async (place: RungPlace, trainings: RungTraining[][]): Promise<FinishedRung> => {
+    const training = trainingPlan(run, { trainings, rung: place.rung });
+    const count = processCount({ plan: training, parts: partsOf(run), requested: run.processes });
+    if (count > 1) processes ??= await startProcesses({ count, device: currentBackend()!.device });
+    const own = count > 1 ? processes! : [];
+    const trainer = await openTrainer({ plan: training, parts: partsOf(run), processes: own });
+    const isLast = place.index === rungs.length - 1;
     try {
-      const found = await trainRung(run, { trainer, survivors, index, rungs: rungs.length });
-      if (isLast) finalists = { trainer, survivors };
-      else await saveRung(run, { survivors, index }, found);
+      const found = await trainRung(run, { trainer, place, trainings, rungs: rungs.length });
+      if (isLast) finalists = { trainer, survivors: place.survivors };
+      else await saveRung(run, place, found);
       return found;
     } finally {
       if (!finalists) await trainer.close();
     }
   };
   const evaluate = async (survivors: number[][], rung: Rung, index: number): Promise<CandidateScore[][]> => {
-    const before = await savedRung(run, { survivors, index });
-    for (const report of before?.reports ?? []) tellEpoch(run, { report, survivors, rung: index });
-    const found = before ?? (await train(survivors, rung, index));
-    run.writer?.trials(trialLines(run, { found, survivors, index, rung }));
+    const place = { survivors, rung, index };
+    const trainings = survivors.map((own) => trainingsOf(run, own, rung));
+    const before = await savedRung(run, place);
+    for (const report of before?.reports ?? []) tellEpoch(run, { report, trainings, rung: index });
+    const found = before ?? (await train(place, trainings));
+    run.writer?.trials(trialLines(run, { found, trainings, place }));
     return survivors.map((own, h) =>
-      own.map((t, i) => {
-        const outcome = outcomeOf(found, rung, h, i);
-        outcomes[h]![t] = outcome;
-        return candidateScore(
-          outcome,
-          found.scores?.map((ofSeed) => ofSeed[h]![i]!),
+      own.map((trial) => {
+        const readings = trainings[h]!.flatMap((training, i) =>
+          training.trial === trial ? [readingOf(found, rung, h, i)] : [],
         );
+        const { outcome, score } = readings.sort((a, b) => byScore(a.score, b.score))[0]!;
+        outcomes[h]![trial] = outcome;
+        return score;
       }),
     );
   };
   try {
-    const images = plan.select?.rows.length ?? 0;
-    await halve({ heads: heads.length, rates: trials.map(({ lr }) => lr), rungs, images, evaluate });
+    await halve({ heads: heads.length, candidates: trials, rungs, evaluate });
   } catch (error) {
     await close();
     throw error;
@@ -98,52 +100,15 @@ export async function sweep(run: LinearRun): Promise<Sweep> {
   };
 }
 
-function rungsOf({ settings, trials }: LinearRun): Rung[] {
-  const { epochs, search } = settings;
-  if (search === "halving") return planHalving({ candidates: trials.length, epochs }).rungs;
-  return [{ trials: trials.length, epochs, rateFactor: 1 }];
-}
-
-async function processesFor(run: LinearRun, plan: TrainingPlan): Promise<TrainingProcess[]> {
-  const count = processCount({ plan, parts: partsOf(run), requested: run.processes });
-  return count > 1 ? startProcesses({ count, device: currentBackend()!.device }) : [];
-}
-
-/** What a rung trains: of each head the survivors. */
-function trainingPlan(run: LinearRun, options: { survivors: number[][]; rung: Rung }): TrainingPlan {
-  const { survivors, rung } = options;
-  const { settings, classes, loss, regularised } = run;
-  return {
-    heads: run.heads.map((spec, h) => survivors[h]!.map((t) => candidateOf(run, spec, run.trials[t]!, rung))),
-    seeds: settings.seeds,
-    classes: classes.length,
-    loss,
-    regularised,
-    epochs: rung.epochs,
-    ...(rung.epochs < settings.epochs && { scheduleEpochs: settings.epochs }),
-  };
-}
-
-function candidateOf({ settings }: LinearRun, spec: HeadSpec, trial: SearchTrial, { rateFactor }: Rung): Candidate {
-  const { optimizer, schedule, batchSize, headWidth } = trial;
-  const factor = optimizer.kind === "lbfgs" ? 1 : rateFactor;
-  const { lrBatch } = settings.optimizer;
-  const scaled = lrBatch === undefined || batchSize === undefined ? 1 : batchSize / lrBatch;
-  return {
-    spec: withWidth(spec, headWidth),
-    trial: { lr: trial.lr * scaled * factor, weightDecay: trial.weightDecay * factor, optimizer, schedule },
-    batchSize,
-  };
-}
-
 async function trainRung(
   run: LinearRun,
-  options: { trainer: Trainer; survivors: number[][]; index: number; rungs: number },
+  options: { trainer: Trainer; place: RungPlace; trainings: RungTraining[][]; rungs: number },
 ): Promise<FinishedRung> {
-  const { trainer, survivors, index, rungs } = options;
+  const { trainer, place, trainings, rungs } = options;
+  const { index } = place;
   const { progress = silent, signal, folder, checkpointEvery } = run;
   const file = folder && path.join(folder, `rung${index}.safetensors`);
-  const key = rungKey(run, { survivors, index });
+  const key = rungKey(run, place);
   const label = rungs === 1 ? "train" : `train (${index + 1} of ${rungs})`;
   const task = progress.task({ label, total: trainer.steps, unit: "steps" });
   const reports: EpochReport[] = [];
@@ -160,7 +125,7 @@ async function trainRung(
       onSteps: (count) => task.advance(count),
       onEpoch: (report) => {
         reports.push(report);
-        tellEpoch(run, { report, survivors, rung: rungs === 1 ? undefined : index });
+        tellEpoch(run, { report, trainings, rung: rungs === 1 ? undefined : index });
       },
     });
   } finally {
@@ -173,44 +138,53 @@ async function trainRung(
   };
 }
 
-/** Writes an epoch's lines of metrics, and notes what diverged. */
+/** Writes an epoch's lines of metrics, and notes what diverged under its own settings. */
 function tellEpoch(
   { heads, trials, settings, writer, progress = silent }: LinearRun,
-  options: { report: EpochReport; survivors: number[][]; rung?: number },
+  options: { report: EpochReport; trainings: RungTraining[][]; rung?: number },
 ): void {
-  const { report, survivors, rung } = options;
-  for (const { seed, head, trial } of report.diverged) {
+  const { report, trainings, rung } = options;
+  for (const { seed, head, trial: i } of report.diverged) {
     const { layer, name } = heads[head]!;
-    const { lr, weightDecay } = trials[survivors[head]![trial]!]!;
+    const { trial, scale } = trainings[head]![i]!;
+    if (scale.rate !== 1) continue;
+    const { lr, weightDecay } = trials[trial]!;
     const setting = JSON.stringify({ lr, weightDecay });
     progress.note(`diverged, and frozen: ${layer} ${name}, ${setting}, seed ${settings.seeds[seed]}`);
   }
   report.losses.forEach((ofSeed, s) =>
     heads.forEach(({ layer, name }, h) => {
-      const told = ofSeed[h]!.flatMap((loss, i) => (loss === undefined ? [] : [{ loss, trial: survivors[h]![i]! }]));
-      if (told.length === 0) return;
-      writer?.metrics({
-        epoch: report.epoch,
-        seed: settings.seeds[s]!,
-        layer,
-        head: name,
-        ...(rung !== undefined && { rung }),
-        ...(told.length < trials.length && { trials: told.map(({ trial }) => trial) }),
-        loss: told.map(({ loss }) => loss),
+      const all = trainings[h]!.flatMap(({ trial, scale }, i) => {
+        const loss = ofSeed[h]![i];
+        return loss === undefined ? [] : [{ loss, trial, rate: scale.rate }];
       });
+      for (const rate of new Set(all.map((one) => one.rate))) {
+        const told = all.filter((one) => one.rate === rate);
+        writer?.metrics({
+          epoch: report.epoch,
+          seed: settings.seeds[s]!,
+          layer,
+          head: name,
+          ...(rung !== undefined && { rung }),
+          ...(rate !== 1 && { rateFactor: rate }),
+          ...(told.length < trials.length && { trials: told.map(({ trial }) => trial) }),
+          loss: told.map(({ loss }) => loss),
+        });
+      }
     }),
   );
 }
 
-/** What the log keeps of a rung: of every trial its curve and how it came out. */
+/** What the log keeps of a rung: of every training its curve and how it came out. */
 function trialLines(
   run: LinearRun,
-  options: { found: FinishedRung; survivors: number[][]; index: number; rung: Rung },
+  options: { found: FinishedRung; trainings: RungTraining[][]; place: RungPlace },
 ): TrialLine[] {
-  const { found, survivors, index, rung } = options;
+  const { found, trainings, place } = options;
+  const { rung, index } = place;
   const settings = trialSettings(run.trials);
   return run.heads.flatMap(({ layer, name }, h) =>
-    survivors[h]!.map((trial, i) => {
+    trainings[h]!.map(({ trial, scale }, i) => {
       const { scores, diverged } = outcomeOf(found, rung, h, i);
       return {
         id: trial,
@@ -219,6 +193,7 @@ function trialLines(
         setting: settings[trial]!,
         seeds: run.settings.seeds,
         rung: index,
+        ...(scale.rate !== 1 && { rateFactor: scale.rate }),
         epochs: rung.epochs,
         curve: reportsOf(found, h, i).map(({ epoch, losses }) => ({
           epoch,
@@ -233,6 +208,17 @@ function trialLines(
 
 function finite(value: number | undefined): number | null {
   return value !== undefined && Number.isFinite(value) ? value : null;
+}
+
+function readingOf(found: FinishedRung, rung: Rung, h: number, i: number): { outcome: Outcome; score: CandidateScore } {
+  const outcome = outcomeOf(found, rung, h, i);
+  return {
+    outcome,
+    score: candidateScore(
+      outcome,
+      found.scores?.map((ofSeed) => ofSeed[h]![i]!),
+    ),
+  };
 }
 
 function candidateScore({ diverged }: Outcome, bySeed: Score[] | undefined): CandidateScore {

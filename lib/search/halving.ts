@@ -1,105 +1,114 @@
 import { expected } from "../errors.js";
 import type { ScheduleMoment } from "../optim/schedule.js";
+import type { SearchTrial } from "./space.js";
 
 /**
- * Successive halving (Jamieson and Talwalkar 2016) for heads: all candidates are trained briefly, the better part of each
- * head's longer, and few for all epochs. What comes out of the last rung was trained as the full sweep would have.
+ * Successive halving (Jamieson and Talwalkar 2016) for heads: all candidates are trained briefly, a quarter of each head's
+ * longer, and few for all epochs. What comes out of the last rung was trained as the full sweep would have.
  *
  * A brief training is judged for what the long one would come to, which takes three things:
  *
  * - The schedule is whole in every rung, compressed to its epochs ({@link fullMoment}): one that is cut off leaves every
  *   rate high.
- * - Learning rate and weight decay are multiplied by √(all epochs/the rung's). With the rates as they are the largest
- *   win a brief training, for the small ones have not arrived; with rates multiplied by the whole ratio all arrive, but
- *   the large ones are beyond their limit. The root stands in the middle, and leaves the sum of rate × decay over the
- *   steps as it is in the long training.
- * - Of candidates that come out the same (*twins*: weight decays that have had no effect yet) one goes on, and the others
- *   only where there is room. Otherwise a single learning rate, four times, fills the last rung.
+ * - Rates are scaled ({@link Scale}). Steps of a small rate follow the gradient, and rate × steps says how far: a brief
+ *   training arrives where the long one does if its rate is multiplied by all epochs / its epochs. That takes large rates
+ *   beyond the limit of stability; for those the root of it is the better guess. So the second rung trains each candidate
+ *   under both, side by side, and the better reading counts. The first has the root alone, for it only has to tell which
+ *   are hopeless.
+ * - Of *kin*, candidates of nearly one rate that differ in weight decay, the best goes on first, and others where there is
+ *   room. Guesses of the best rate may be wrong by a step of the grid, so the neighbours have to be there, too; otherwise
+ *   a single rate under four decays fills the last rung.
  */
 export interface Rung {
   /** Candidates of a head that are trained. */
   trials: number;
   /** Each from its beginning, for so many epochs. */
   epochs: number;
-  /** What learning rate and weight decay are multiplied by; 1 in the last rung. Not for L-BFGS, whose rate is a step of 1. */
-  rateFactor: number;
+  /** Each candidate is trained once under each. */
+  scales: Scale[];
 }
 
+/**
+ * What learning rate and weight decay are multiplied by. In a rung their product is all epochs / its epochs, which leaves
+ * the sum of rate × decay over the steps as it is in the long training. Not for L-BFGS, whose rate is a step of 1.
+ */
+export interface Scale {
+  rate: number;
+  decay: number;
+}
+
+/** As it is in the full sweep. */
+export const unscaled: Scale = { rate: 1, decay: 1 };
+
 export interface HalvingPlan {
-  /** The last is for all epochs. */
+  /** The last is for all epochs. One alone where halving saves too little. */
   rungs: Rung[];
   /** Work beside that of the full sweep, by the cost that was told: at most `share`, where that can be had. */
   cost: number;
 }
 
 /** Of three candidates in the last rung the winner of the full sweep is one, or another that is as good. */
-const finalists = { share: 1 / 10, least: 2, most: 8 };
+const finalists = { share: 1 / 16, least: 3, most: 8 };
 
-/** Part of the candidates of a rung that goes on. */
-const eta = 4;
+/** Part of the candidates that the second rung trains, and part of the epochs: at least, where time allows, at most. */
+const second = { trials: 1 / 4, least: 1 / 10, usual: 1 / 5, most: 1 / 4 };
+
+/** Part of the full sweep's work from which on the full sweep is the better choice. */
+const tooDear = 1 / 2;
 
 /**
- * Rungs within a share of the full sweep's work.
+ * Rungs within a share of the full sweep's work, where that can be had; else what chooses well. Where this
+ * comes to half the full sweep or more, the plan is the full sweep.
  *
  * @param options.candidates trials of the full sweep.
  * @param options.epochs of the full sweep.
  * @param options.overhead what a step costs beside its trials, in trials: a step of n costs n + overhead.
- * @param options.share of the full sweep's work, in (0, 1]. With few candidates, few epochs or much overhead the cheapest
- * plan costs more, and `cost` says so.
+ * @param options.share of the full sweep's work, in (0, 1].
  */
 export function planHalving(options: {
   candidates: number;
   epochs: number;
-  overhead?: number;
+  overhead: number;
   share?: number;
 }): HalvingPlan {
-  const { candidates, epochs, overhead = 2, share = 1 / 4 } = options;
+  const { candidates, epochs, overhead, share = 1 / 4 } = options;
   if (!(Number.isInteger(candidates) && candidates >= 1))
     throw expected("at least one candidate", "halving", candidates);
   if (!(Number.isInteger(epochs) && epochs >= 1)) throw expected("at least one epoch", "halving", epochs);
-  const work = (trials: number, times: number) => times * (trials + overhead);
-  const full = work(candidates, epochs);
-  const rung = (trials: number, times: number): Rung => {
-    return { trials, epochs: times, rateFactor: Math.sqrt(epochs / times) };
+  const work = (rungs: Rung[]) =>
+    rungs.reduce((sum, { trials, epochs: times, scales }) => sum + times * (trials * scales.length + overhead), 0);
+  const full: Rung = { trials: candidates, epochs, scales: [unscaled] };
+  const first = rung(candidates, Math.max(1, Math.floor(epochs / 20)), [1 / 2]);
+  const planOf = (last: number, times: number): Rung[] => {
+    const middle = rung(Math.max(last + 1, Math.round(second.trials * candidates)), times, [1 / 2, 1]);
+    return [first, middle, { trials: last, epochs, scales: [unscaled] }];
   };
-  const planOf = (rungs: Rung[]): HalvingPlan => ({
-    rungs,
-    cost: rungs.reduce((sum, { trials, epochs: times }) => sum + work(trials, times), 0) / full,
-  });
-  const brief = Math.max(1, Math.floor(epochs / 20));
-  const wanted = Math.min(finalists.most, Math.max(finalists.least + 1, Math.round(finalists.share * candidates)));
-  for (let last = wanted; last >= finalists.least; last--) {
-    const rest = share * full - work(last, epochs) - work(candidates, brief);
-    if (rest < 0) continue;
-    const between = betweenRungs({ candidates, epochs, brief, last, overhead, rest });
-    return planOf([
-      rung(candidates, brief),
-      ...between.map(([trials, times]) => rung(trials, times)),
-      rung(last, epochs),
-    ]);
+  function rung(trials: number, times: number, powers: number[]): Rung {
+    const ratio = epochs / times;
+    const scales = powers.map((power) => ({ rate: ratio ** power, decay: ratio ** (1 - power) }));
+    return { trials, epochs: times, scales };
   }
-  const cheapest = planOf([rung(candidates, 1), rung(Math.min(candidates, finalists.least), epochs)]);
-  return cheapest.cost < 1 ? cheapest : planOf([rung(candidates, epochs)]);
+
+  const most = Math.max(finalists.least, Math.min(finalists.most, Math.round(finalists.share * candidates)));
+  const [briefest, longest] = [Math.ceil(second.least * epochs), Math.floor(second.most * epochs)];
+  const fits = (rungs: Rung[]) => work(rungs) <= share * work([full]);
+  for (let last = most; last >= finalists.least; last--) {
+    for (let times = longest; times >= briefest; times--) {
+      const rungs = planOf(last, times);
+      if (rises(rungs) && fits(rungs)) return { rungs, cost: work(rungs) / work([full]) };
+    }
+  }
+  const usual = planOf(finalists.least, Math.ceil(second.usual * epochs));
+  const cost = work(usual) / work([full]);
+  return rises(usual) && cost < tooDear ? { rungs: usual, cost } : { rungs: [full], cost: 1 };
 }
 
-/** Rungs of a quarter each, [trials, epochs], the work that is left divided evenly among them. */
-function betweenRungs(options: {
-  candidates: number;
-  epochs: number;
-  brief: number;
-  last: number;
-  overhead: number;
-  rest: number;
-}): [number, number][] {
-  const { candidates, epochs, brief, last, overhead, rest } = options;
-  const sizes: number[] = [];
-  for (let size = Math.round(candidates / eta); size > 1.5 * last; size = Math.round(size / eta)) sizes.push(size);
-  const rungs: [number, number][] = [];
-  for (const size of sizes) {
-    const times = Math.min(Math.floor(rest / sizes.length / (size + overhead)), Math.floor(epochs / 2));
-    if (times > (rungs.at(-1)?.[1] ?? brief)) rungs.push([size, times]);
-  }
-  return rungs;
+/** Whether each rung trains fewer than the one before, for longer. */
+function rises(rungs: Rung[]): boolean {
+  return rungs.every(({ trials, epochs }, i) => {
+    const before = rungs[i - 1];
+    return !before || (trials < before.trials && epochs > before.epochs);
+  });
 }
 
 /**
@@ -136,13 +145,10 @@ export interface Halving {
 export interface HalvingOptions {
   /** How many heads: each keeps candidates of its own. */
   heads: number;
-  /** Learning rates of the candidates. Where all diverge in a brief rung, the smallest go on. */
-  rates: number[];
+  candidates: SearchTrial[];
   rungs: Rung[];
-  /** Images that scores are of: a difference of one of them is none. */
-  images: number;
   /**
-   * Trains candidates from their beginning and judges them.
+   * Trains candidates from their beginning and judges them, each by its best scale.
    *
    * @param survivors for each head the candidates, rising.
    * @returns scores in the same order.
@@ -151,55 +157,59 @@ export interface HalvingOptions {
 }
 
 /** Rung by rung: what is trained next is what was best before. */
-export async function halve({ heads, rates, rungs, images, evaluate }: HalvingOptions): Promise<Halving> {
-  const scores: CandidateScore[][][] = Array.from({ length: heads }, () => rates.map(() => []));
-  let survivors = Array.from({ length: heads }, () => rates.map((_, candidate) => candidate));
+export async function halve({ heads, candidates, rungs, evaluate }: HalvingOptions): Promise<Halving> {
+  const scores: CandidateScore[][][] = Array.from({ length: heads }, () => candidates.map(() => []));
+  let survivors = Array.from({ length: heads }, () => candidates.map((_, candidate) => candidate));
   for (const [index, rung] of rungs.entries()) {
     if (index > 0) {
-      survivors = survivors.map((candidates, head) => {
-        const last = new Map(candidates.map((candidate) => [candidate, scores[head]![candidate]!.at(-1)!]));
-        return promoted({ scores: last, rates, keep: rung.trials, images });
+      survivors = survivors.map((own, head) => {
+        const last = new Map(own.map((candidate) => [candidate, scores[head]![candidate]!.at(-1)!]));
+        return promoted({ scores: last, candidates, keep: rung.trials });
       });
     }
     const judged = await evaluate(survivors, rung, index);
-    survivors.forEach((candidates, head) =>
-      candidates.forEach((candidate, i) => scores[head]![candidate]!.push(judged[head]![i]!)),
-    );
+    survivors.forEach((own, head) => own.forEach((candidate, i) => scores[head]![candidate]!.push(judged[head]![i]!)));
   }
-  return { scores, chosen: survivors.map((candidates, head) => bestOf(candidates, scores[head]!)) };
+  return { scores, chosen: survivors.map((own, head) => bestOf(own, scores[head]!)) };
 }
 
-/** Relative difference in loss below which two candidates of equal score are twins. */
-const twinLoss = 0.02;
+/** Learning rates whose ratio is below this are nearly one. */
+const nearby = 1.5;
 
 /**
- * The candidates of one head that go on, rising: by score, then by loss; twins of better ones after all others, and those
- * that diverged last.
+ * The candidates of one head that go on, rising: the best of each kin, then others; among each the best first. Those that
+ * diverged come last, and of them those of the smallest rates first.
  */
 export function promoted(options: {
   scores: ReadonlyMap<number, CandidateScore>;
-  rates: readonly number[];
+  candidates: readonly SearchTrial[];
   keep: number;
-  images: number;
 }): number[] {
-  const { scores, rates, keep, images } = options;
-  const all = [...scores].sort(([a], [b]) => a - b);
-  const sound = all.filter(([, { diverged, loss }]) => !diverged && Number.isFinite(loss));
-  const lost = all.filter((each) => !sound.includes(each)).sort(([a], [b]) => rates[a]! - rates[b]!);
-  sound.sort(([, a], [, b]) => b.score - a.score || a.loss - b.loss);
-  const distinct: typeof sound = [];
-  const twins: typeof sound = [];
+  const { scores, candidates, keep } = options;
+  const all = [...scores.keys()].sort((a, b) => a - b);
+  const sound = all.filter((each) => isSound(scores.get(each)!));
+  const lost = all.filter((each) => !sound.includes(each)).sort((a, b) => candidates[a]!.lr - candidates[b]!.lr);
+  sound.sort((a, b) => byScore(scores.get(a)!, scores.get(b)!));
+  const first: number[] = [];
   for (const each of sound) {
-    const isTwin = distinct.some(([, better]) => areTwins(better, each[1], images));
-    (isTwin ? twins : distinct).push(each);
+    if (!first.some((better) => areKin(candidates[better]!, candidates[each]!))) first.push(each);
   }
-  const order = [...distinct, ...twins, ...lost].map(([candidate]) => candidate);
-  return order.slice(0, keep).sort((a, b) => a - b);
+  const others = sound.filter((each) => !first.includes(each));
+  return [...first, ...others, ...lost].slice(0, keep).sort((a, b) => a - b);
 }
 
-function areTwins(a: CandidateScore, b: CandidateScore, images: number): boolean {
-  // Half an image more, for scores are fractions and their differences are rounded.
-  return Math.abs(a.score - b.score) * images < 1.5 && Math.abs(a.loss - b.loss) <= twinLoss * Math.min(a.loss, b.loss);
+/** Sorts the better first: by score, then by loss; what diverged last. */
+export function byScore(a: CandidateScore, b: CandidateScore): number {
+  return Number(isSound(b)) - Number(isSound(a)) || b.score - a.score || a.loss - b.loss;
+}
+
+function isSound({ diverged, loss }: CandidateScore): boolean {
+  return !diverged && Number.isFinite(loss);
+}
+
+function areKin(a: SearchTrial, b: SearchTrial): boolean {
+  const rest = (trial: SearchTrial) => JSON.stringify({ ...trial, lr: undefined, weightDecay: undefined });
+  return Math.max(a.lr, b.lr) < nearby * Math.min(a.lr, b.lr) && rest(a) === rest(b);
 }
 
 function bestOf(candidates: number[], scores: CandidateScore[][]): number {
