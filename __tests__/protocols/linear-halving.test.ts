@@ -33,7 +33,7 @@ describe("a sweep by halving", () => {
   beforeAll(async () => {
     await prepareBackend({ device: "wasm" });
     features = {
-      ...cloudFeatures({ train: await skewedSource(200, 1), test: await skewedSource(100, 2) }),
+      ...cloudFeatures({ train: await skewedSource(400, 1), test: await skewedSource(100, 2) }),
       classes: Array.from({ length: named }, (_, i) => `class ${i}`),
     };
   });
@@ -50,7 +50,7 @@ describe("a sweep by halving", () => {
     schedule: { kind: "multistep", milestones: [6, 8], gamma: 0.1 },
     epochs: 10,
     batchSize: 100,
-    valFraction: 0.5,
+    valFraction: 0.25,
   } satisfies Partial<EvalLinearOptions>;
   const evaluate = (options: Partial<EvalLinearOptions>) => evalLinear({ ...sweep, features, ...options });
 
@@ -71,10 +71,7 @@ describe("a sweep by halving", () => {
 
     const lines = await readTrialsLog(path.join(out, "trials.jsonl"));
     const trained = [0, 1, 2].map((rung) => lines.filter((line) => line.rung === rung));
-    // The second rung trains each of its seven under two scales.
     expect(trained.map((ofRung) => ofRung.length)).toEqual([28, 14, 3]);
-    const factors = trained.map((ofRung) => [...new Set(ofRung.map(({ rateFactor = 1 }) => rateFactor))]);
-    expect(factors).toEqual([[Math.sqrt(10)], [Math.sqrt(5), 5], [1]]);
     for (const { curve, epochs } of lines) {
       expect(curve.map(({ epoch }) => epoch)).toEqual(Array.from({ length: epochs }, (_, e) => e + 1));
     }
@@ -115,7 +112,7 @@ describe("a sweep by halving", () => {
     const optimizer = { ...sweep.optimizer, lr: sweep.optimizer.lr.slice(0, 4) };
     const options = { ...sweep, features: small, optimizer, epochs: 9, batchSize: 20 };
     const halved = await evalLinear({ ...options, search: "halving", progress });
-    expect(notes.join()).toMatch(/^halving would save little here, .*: all 8 are trained to the end$/);
+    expect(notes.join()).toMatch(/^halving would save little here: all 8 settings are trained to the end$/);
     expect(halved.results).toEqual((await evalLinear(options)).results);
     await small.close();
   });

@@ -20,20 +20,12 @@ const trial = (lr: number, weightDecay = 0): SearchTrial => ({
 const apart = (count: number) => Array.from({ length: count }, (_, i) => trial(10 ** (i - count)));
 
 describe("planHalving", () => {
-  test("trains all briefly, a quarter longer and under two scales, three to the end, in a quarter of the work", () => {
+  test("trains all briefly, half longer, three to the end, in a quarter of the work", () => {
     const { rungs, cost } = planHalving({ candidates: 48, epochs: 28, overhead: 2 });
-    const [brief, longer] = [28, 28 / 6];
     expect(rungs).toEqual([
-      { trials: 48, epochs: 1, scales: [{ rate: Math.sqrt(brief), decay: Math.sqrt(brief) }] },
-      {
-        trials: 12,
-        epochs: 6,
-        scales: [
-          { rate: Math.sqrt(longer), decay: Math.sqrt(longer) },
-          { rate: longer, decay: 1 },
-        ],
-      },
-      { trials: 3, epochs: 28, scales: [{ rate: 1, decay: 1 }] },
+      { trials: 48, epochs: 1, rateFactor: Math.sqrt(28) },
+      { trials: 24, epochs: 6, rateFactor: Math.sqrt(28 / 6) },
+      { trials: 3, epochs: 28, rateFactor: 1 },
     ]);
     expect(cost).toBeCloseTo((50 * 1 + 26 * 6 + 5 * 28) / (50 * 28), 10);
   });
@@ -45,16 +37,16 @@ describe("planHalving", () => {
         const { rungs, cost } = planHalving(options);
         const { candidates, epochs, overhead } = options;
         expect(rungs[0]!.trials).toBe(candidates);
-        expect(rungs.at(-1)).toMatchObject({ epochs, scales: [{ rate: 1, decay: 1 }] });
+        expect(rungs.at(-1)).toMatchObject({ epochs, rateFactor: 1 });
         for (const [i, rung] of rungs.entries()) {
           expect(Number.isInteger(rung.epochs) && rung.epochs >= 1 && Number.isInteger(rung.trials)).toBe(true);
-          for (const { rate, decay } of rung.scales) expect(rate * decay).toBeCloseTo(epochs / rung.epochs, 8);
+          expect(rung.rateFactor).toBeCloseTo(Math.sqrt(epochs / rung.epochs), 8);
           if (i === 0) continue;
           expect(rung.trials).toBeLessThan(rungs[i - 1]!.trials);
           expect(rung.epochs).toBeGreaterThan(rungs[i - 1]!.epochs);
           expect(rung.trials).toBeGreaterThanOrEqual(3);
         }
-        const work = rungs.reduce((sum, rung) => sum + rung.epochs * (rung.trials * rung.scales.length + overhead), 0);
+        const work = rungs.reduce((sum, rung) => sum + rung.epochs * (rung.trials + overhead), 0);
         expect(cost).toBeCloseTo(work / (epochs * (candidates + overhead)), 8);
         if (rungs.length > 1) expect(cost).toBeLessThan(1 / 2);
         if (candidates >= 48 && epochs >= 20 && overhead <= 2) expect(cost).toBeLessThanOrEqual(1 / 4);
@@ -68,7 +60,7 @@ describe("planHalving", () => {
     ["one epoch", { candidates: 50, epochs: 1, overhead: 0 }],
     ["steps whose cost is not that of their trials", { candidates: 48, epochs: 28, overhead: 100 }],
   ])("trains all to the end where there are %s", (_, options) => {
-    const all = { trials: options.candidates, epochs: options.epochs, scales: [{ rate: 1, decay: 1 }] };
+    const all = { trials: options.candidates, epochs: options.epochs, rateFactor: 1 };
     expect(planHalving(options)).toEqual({ rungs: [all], cost: 1 });
   });
 
@@ -76,7 +68,7 @@ describe("planHalving", () => {
     const { rungs, cost } = planHalving({ candidates: 32, epochs: 28, overhead: 10 });
     expect(rungs.map(({ trials, epochs }) => [trials, epochs])).toEqual([
       [32, 1],
-      [8, 6],
+      [16, 6],
       [3, 28],
     ]);
     expect(cost).toBeCloseTo((42 + 26 * 6 + 13 * 28) / (42 * 28), 10);
@@ -120,8 +112,12 @@ describe("fullMoment", () => {
 });
 
 describe("promoted", () => {
-  const keepOf = (scores: CandidateScore[], keep: number, candidates = apart(scores.length)) =>
-    promoted({ scores: new Map(scores.entries()), candidates, keep });
+  const keepOf = (
+    scores: CandidateScore[],
+    keep: number,
+    candidates = apart(scores.length),
+    kin: "together" | "apart" = "apart",
+  ) => promoted({ scores: new Map(scores.entries()), candidates, keep, kin });
 
   test("takes the highest scores, and of equal ones the lower loss", () => {
     expect(keepOf([score(0.5), score(0.7), score(0.6, 2), score(0.6, 1)], 2)).toEqual([1, 3]);
@@ -133,6 +129,13 @@ describe("promoted", () => {
     expect(keepOf(scores, 2, candidates)).toEqual([1, 3]);
     expect(keepOf(scores, 3, candidates)).toEqual([1, 3, 4]);
     expect(keepOf(scores, 4, candidates)).toEqual([1, 2, 3, 4]);
+  });
+
+  test("takes kin together after the first rung", () => {
+    const candidates = [trial(0.1), trial(0.1, 1e-4), trial(0.3), trial(0.3, 1e-4), trial(1)];
+    const scores = [score(0.8), score(0.2), score(0.7), score(0.6), score(0.75)];
+    expect(keepOf(scores, 2, candidates, "together")).toEqual([0, 1]);
+    expect(keepOf(scores, 4, candidates, "together")).toEqual([0, 1, 2, 4]);
   });
 
   test("candidates that differ in more than rate and decay are no kin", () => {
@@ -188,7 +191,7 @@ describe("halve", () => {
 
   test("chooses the first of equal scores in the last rung, and none that diverged", async () => {
     const scores = [score(0.9, 1, true), score(0.5, 3), score(0.5, 1)];
-    const rungs = [{ trials: 3, epochs: 4, scales: [{ rate: 1, decay: 1 }] }];
+    const rungs = [{ trials: 3, epochs: 4, rateFactor: 1 }];
     const evaluate = async () => [scores];
     const { chosen } = await halve({ heads: 1, candidates: apart(3), rungs, evaluate });
     expect(chosen).toEqual([1]);

@@ -20,7 +20,7 @@ export interface Outcome {
   solved?: number;
 }
 
-/** What a rung came to; plain data. `trial` is the number of a training among those of its head. */
+/** What a rung came to; plain data. Positions are those among the survivors. */
 export interface FinishedRung {
   /** `[seed][head][trial]`; undefined where there is nothing to choose. */
   scores?: Score[][][];
@@ -35,7 +35,7 @@ export interface RungPlace {
   index: number;
 }
 
-/** The epochs of one training: one that trains after others tells its own after theirs. */
+/** The epochs of one trial: one that trains after others tells its own after theirs. */
 export function reportsOf({ reports }: FinishedRung, h: number, i: number): EpochReport[] {
   return reports.filter(({ losses }) => losses[0]![h]![i] !== undefined);
 }

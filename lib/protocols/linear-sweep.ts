@@ -7,9 +7,12 @@ import { silent } from "../progress.js";
 import { spread } from "../results/record.js";
 import type { TrialLine } from "../results/trials-log.js";
 import type { CandidateScore, Rung } from "../search/halving.js";
-import { byScore, halve } from "../search/halving.js";
+import { halve, planHalving } from "../search/halving.js";
 import { trialSettings } from "../search/setting.js";
+import type { SearchTrial } from "../search/space.js";
+import { stepOverhead } from "../training/cost.js";
 import type { Judgement, Score } from "../training/judging.js";
+import type { Candidate, TrainingPlan } from "../training/open-trainer.js";
 import { openTrainer } from "../training/open-trainer.js";
 import { processCount } from "../training/process-count.js";
 import type { TrainingProcess } from "../training/process-trainer.js";
@@ -20,8 +23,6 @@ import { outcomeOf, reportsOf, rungKey, type RungPlace, savedRung, saveRung } fr
 import type { LinearRun } from "./linear.js";
 import { partsOf } from "./linear.js";
 import { withWidth } from "./linear-heads.js";
-import type { RungTraining } from "./linear-rungs.js";
-import { rungsOf, trainingPlan, trainingsOf } from "./linear-rungs.js";
 
 /** All heads trained, the finalists at hand. */
 export interface Sweep {
@@ -46,16 +47,17 @@ export async function sweep(run: LinearRun): Promise<Sweep> {
     processes?.forEach((one) => one.end());
   };
 
-  const train = async (place: RungPlace, trainings: RungTraining[][]): Promise<FinishedRung> => {
-    const training = trainingPlan(run, { trainings, rung: place.rung });
-    const count = processCount({ plan: training, parts: partsOf(run), requested: run.processes });
+  const train = async (place: RungPlace): Promise<FinishedRung> => {
+    const { survivors, index } = place;
+    const training = trainingPlan(run, place);
+    const parts = partsOf(run);
+    const count = processCount({ plan: training, parts, requested: run.processes });
     if (count > 1) processes ??= await startProcesses({ count, device: currentBackend()!.device });
-    const own = count > 1 ? processes! : [];
-    const trainer = await openTrainer({ plan: training, parts: partsOf(run), processes: own });
-    const isLast = place.index === rungs.length - 1;
+    const trainer = await openTrainer({ plan: training, parts, processes: count > 1 ? processes! : [] });
+    const isLast = index === rungs.length - 1;
     try {
-      const found = await trainRung(run, { trainer, place, trainings, rungs: rungs.length });
-      if (isLast) finalists = { trainer, survivors: place.survivors };
+      const found = await trainRung(run, { trainer, place, rungs: rungs.length });
+      if (isLast) finalists = { trainer, survivors };
       else await saveRung(run, place, found);
       return found;
     } finally {
@@ -64,19 +66,18 @@ export async function sweep(run: LinearRun): Promise<Sweep> {
   };
   const evaluate = async (survivors: number[][], rung: Rung, index: number): Promise<CandidateScore[][]> => {
     const place = { survivors, rung, index };
-    const trainings = survivors.map((own) => trainingsOf(run, own, rung));
     const before = await savedRung(run, place);
-    for (const report of before?.reports ?? []) tellEpoch(run, { report, trainings, rung: index });
-    const found = before ?? (await train(place, trainings));
-    run.writer?.trials(trialLines(run, { found, trainings, place }));
+    for (const report of before?.reports ?? []) tellEpoch(run, { report, place, rungs: rungs.length });
+    const found = before ?? (await train(place));
+    run.writer?.trials(trialLines(run, found, place));
     return survivors.map((own, h) =>
-      own.map((trial) => {
-        const readings = trainings[h]!.flatMap((training, i) =>
-          training.trial === trial ? [readingOf(found, rung, h, i)] : [],
+      own.map((t, i) => {
+        const outcome = outcomeOf(found, rung, h, i);
+        outcomes[h]![t] = outcome;
+        return candidateScore(
+          outcome,
+          found.scores?.map((ofSeed) => ofSeed[h]![i]!),
         );
-        const { outcome, score } = readings.sort((a, b) => byScore(a.score, b.score))[0]!;
-        outcomes[h]![trial] = outcome;
-        return score;
       }),
     );
   };
@@ -100,11 +101,58 @@ export async function sweep(run: LinearRun): Promise<Sweep> {
   };
 }
 
+/** All at once, or by halving; says which where halving is asked for. */
+function rungsOf(run: LinearRun): Rung[] {
+  const { settings, trials, heads, plan, progress = silent } = run;
+  const { epochs, search } = settings;
+  const all: Rung = { trials: trials.length, epochs, rateFactor: 1 };
+  // In live features the pass through the backbone costs an epoch the same, however few trials are left.
+  if (search !== "halving") return [all];
+  const isLive = plan.train.source.origin.kind === "live";
+  const everyTrial = heads.map(() => trials.map((_, trial) => trial));
+  const overhead = stepOverhead(trainingPlan(run, { survivors: everyTrial, rung: all }), plan.train.rows.length);
+  const { rungs, cost } = planHalving({ candidates: trials.length, epochs, overhead });
+  if (isLive || rungs.length === 1) {
+    progress.note(`halving would save little here: all ${trials.length} settings are trained to the end`);
+    return [all];
+  }
+  const told = rungs.map((rung) => `${rung.trials} for ${rung.epochs}`).join(", ");
+  progress.note(`halving trains ${told} epochs, about ${Math.round(100 * cost)} % of the work of the full sweep`);
+  return rungs;
+}
+
+/** What a rung trains: of each head the survivors. */
+function trainingPlan(run: LinearRun, options: Pick<RungPlace, "survivors" | "rung">): TrainingPlan {
+  const { survivors, rung } = options;
+  const { settings, classes, loss, regularised } = run;
+  return {
+    heads: run.heads.map((spec, h) => survivors[h]!.map((t) => candidateOf(run, spec, run.trials[t]!, rung))),
+    seeds: settings.seeds,
+    classes: classes.length,
+    loss,
+    regularised,
+    epochs: rung.epochs,
+    ...(rung.epochs < settings.epochs && { scheduleEpochs: settings.epochs }),
+  };
+}
+
+function candidateOf({ settings }: LinearRun, spec: HeadSpec, trial: SearchTrial, { rateFactor }: Rung): Candidate {
+  const { optimizer, schedule, batchSize, headWidth } = trial;
+  const factor = optimizer.kind === "lbfgs" ? 1 : rateFactor;
+  const { lrBatch } = settings.optimizer;
+  const scaled = lrBatch === undefined || batchSize === undefined ? 1 : batchSize / lrBatch;
+  return {
+    spec: withWidth(spec, headWidth),
+    trial: { lr: trial.lr * scaled * factor, weightDecay: trial.weightDecay * factor, optimizer, schedule },
+    batchSize,
+  };
+}
+
 async function trainRung(
   run: LinearRun,
-  options: { trainer: Trainer; place: RungPlace; trainings: RungTraining[][]; rungs: number },
+  options: { trainer: Trainer; place: RungPlace; rungs: number },
 ): Promise<FinishedRung> {
-  const { trainer, place, trainings, rungs } = options;
+  const { trainer, place, rungs } = options;
   const { index } = place;
   const { progress = silent, signal, folder, checkpointEvery } = run;
   const file = folder && path.join(folder, `rung${index}.safetensors`);
@@ -125,7 +173,7 @@ async function trainRung(
       onSteps: (count) => task.advance(count),
       onEpoch: (report) => {
         reports.push(report);
-        tellEpoch(run, { report, trainings, rung: rungs === 1 ? undefined : index });
+        tellEpoch(run, { report, place, rungs });
       },
     });
   } finally {
@@ -138,53 +186,41 @@ async function trainRung(
   };
 }
 
-/** Writes an epoch's lines of metrics, and notes what diverged under its own settings. */
+/** Writes an epoch's lines of metrics, and notes what diverged under its own rate. */
 function tellEpoch(
   { heads, trials, settings, writer, progress = silent }: LinearRun,
-  options: { report: EpochReport; trainings: RungTraining[][]; rung?: number },
+  options: { report: EpochReport; place: RungPlace; rungs: number },
 ): void {
-  const { report, trainings, rung } = options;
-  for (const { seed, head, trial: i } of report.diverged) {
+  const { report, place, rungs } = options;
+  const { survivors, rung, index } = place;
+  for (const { seed, head, trial } of rung.rateFactor === 1 ? report.diverged : []) {
     const { layer, name } = heads[head]!;
-    const { trial, scale } = trainings[head]![i]!;
-    if (scale.rate !== 1) continue;
-    const { lr, weightDecay } = trials[trial]!;
+    const { lr, weightDecay } = trials[survivors[head]![trial]!]!;
     const setting = JSON.stringify({ lr, weightDecay });
     progress.note(`diverged, and frozen: ${layer} ${name}, ${setting}, seed ${settings.seeds[seed]}`);
   }
   report.losses.forEach((ofSeed, s) =>
     heads.forEach(({ layer, name }, h) => {
-      const all = trainings[h]!.flatMap(({ trial, scale }, i) => {
-        const loss = ofSeed[h]![i];
-        return loss === undefined ? [] : [{ loss, trial, rate: scale.rate }];
+      const told = ofSeed[h]!.flatMap((loss, i) => (loss === undefined ? [] : [{ loss, trial: survivors[h]![i]! }]));
+      if (told.length === 0) return;
+      writer?.metrics({
+        epoch: report.epoch,
+        seed: settings.seeds[s]!,
+        layer,
+        head: name,
+        ...(rungs > 1 && { rung: index }),
+        ...(told.length < trials.length && { trials: told.map(({ trial }) => trial) }),
+        loss: told.map(({ loss }) => loss),
       });
-      for (const rate of new Set(all.map((one) => one.rate))) {
-        const told = all.filter((one) => one.rate === rate);
-        writer?.metrics({
-          epoch: report.epoch,
-          seed: settings.seeds[s]!,
-          layer,
-          head: name,
-          ...(rung !== undefined && { rung }),
-          ...(rate !== 1 && { rateFactor: rate }),
-          ...(told.length < trials.length && { trials: told.map(({ trial }) => trial) }),
-          loss: told.map(({ loss }) => loss),
-        });
-      }
     }),
   );
 }
 
-/** What the log keeps of a rung: of every training its curve and how it came out. */
-function trialLines(
-  run: LinearRun,
-  options: { found: FinishedRung; trainings: RungTraining[][]; place: RungPlace },
-): TrialLine[] {
-  const { found, trainings, place } = options;
-  const { rung, index } = place;
+/** What the log keeps of a rung: of every trial its curve and how it came out. */
+function trialLines(run: LinearRun, found: FinishedRung, { survivors, rung, index }: RungPlace): TrialLine[] {
   const settings = trialSettings(run.trials);
   return run.heads.flatMap(({ layer, name }, h) =>
-    trainings[h]!.map(({ trial, scale }, i) => {
+    survivors[h]!.map((trial, i) => {
       const { scores, diverged } = outcomeOf(found, rung, h, i);
       return {
         id: trial,
@@ -193,7 +229,6 @@ function trialLines(
         setting: settings[trial]!,
         seeds: run.settings.seeds,
         rung: index,
-        ...(scale.rate !== 1 && { rateFactor: scale.rate }),
         epochs: rung.epochs,
         curve: reportsOf(found, h, i).map(({ epoch, losses }) => ({
           epoch,
@@ -208,17 +243,6 @@ function trialLines(
 
 function finite(value: number | undefined): number | null {
   return value !== undefined && Number.isFinite(value) ? value : null;
-}
-
-function readingOf(found: FinishedRung, rung: Rung, h: number, i: number): { outcome: Outcome; score: CandidateScore } {
-  const outcome = outcomeOf(found, rung, h, i);
-  return {
-    outcome,
-    score: candidateScore(
-      outcome,
-      found.scores?.map((ofSeed) => ofSeed[h]![i]!),
-    ),
-  };
 }
 
 function candidateScore({ diverged }: Outcome, bySeed: Score[] | undefined): CandidateScore {

@@ -26,8 +26,6 @@ const trialLineSchema = z.strictObject({
   seeds: z.array(z.number().int()).min(1),
   /** Of successive halving, from 0, and the epochs of its training; without halving 0, and all. */
   rung: z.number().int().nonnegative(),
-  /** Of successive halving: what the learning rate was multiplied by in this training, where not 1. */
-  rateFactor: z.number().positive().optional(),
   epochs: z.number().int().positive(),
   curve: z.array(pointSchema),
   /** For some seed. */

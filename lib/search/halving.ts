@@ -3,42 +3,29 @@ import type { ScheduleMoment } from "../optim/schedule.js";
 import type { SearchTrial } from "./space.js";
 
 /**
- * Successive halving (Jamieson and Talwalkar 2016) for heads: all candidates are trained briefly, a quarter of each head's
+ * Successive halving (Jamieson and Talwalkar 2016) for heads: all candidates are trained briefly, half of each head's
  * longer, and few for all epochs. What comes out of the last rung was trained as the full sweep would have.
  *
  * A brief training is judged for what the long one would come to, which takes three things:
  *
  * - The schedule is whole in every rung, compressed to its epochs ({@link fullMoment}): one that is cut off leaves every
  *   rate high.
- * - Rates are scaled ({@link Scale}). Steps of a small rate follow the gradient, and rate × steps says how far: a brief
- *   training arrives where the long one does if its rate is multiplied by all epochs / its epochs. That takes large rates
- *   beyond the limit of stability; for those the root of it is the better guess. So the second rung trains each candidate
- *   under both, side by side, and the better reading counts. The first has the root alone, for it only has to tell which
- *   are hopeless.
- * - Of *kin*, candidates of nearly one rate that differ in weight decay, the best goes on first, and others where there is
- *   room. Guesses of the best rate may be wrong by a step of the grid, so the neighbours have to be there, too; otherwise
- *   a single rate under four decays fills the last rung.
+ * - Learning rate and weight decay are multiplied by √(all epochs/the rung's). With the rates as they are the largest
+ *   win a brief training, for the small ones have not arrived; with rates multiplied by the whole ratio all arrive, but
+ *   the large ones are beyond their limit. The root stands in the middle, and leaves the sum of rate × decay over the
+ *   steps as it is in the long training.
+ * - *Kin* are candidates of nearly one rate that differ in weight decay. The first rung tells hopeless rates but nothing
+ *   of decays, which need time: kin go on together. Into the last rung the best of each kin goes first, for the guess of
+ *   the best rate may be wrong by a step of the grid; otherwise a single rate under three decays fills it.
  */
 export interface Rung {
   /** Candidates of a head that are trained. */
   trials: number;
   /** Each from its beginning, for so many epochs. */
   epochs: number;
-  /** Each candidate is trained once under each. */
-  scales: Scale[];
+  /** What learning rate and weight decay are multiplied by; 1 in the last rung. Not for L-BFGS, whose rate is a step of 1. */
+  rateFactor: number;
 }
-
-/**
- * What learning rate and weight decay are multiplied by. In a rung their product is all epochs / its epochs, which leaves
- * the sum of rate × decay over the steps as it is in the long training. Not for L-BFGS, whose rate is a step of 1.
- */
-export interface Scale {
-  rate: number;
-  decay: number;
-}
-
-/** As it is in the full sweep. */
-export const unscaled: Scale = { rate: 1, decay: 1 };
 
 export interface HalvingPlan {
   /** The last is for all epochs. One alone where halving saves too little. */
@@ -51,7 +38,7 @@ export interface HalvingPlan {
 const finalists = { share: 1 / 16, least: 3, most: 8 };
 
 /** Part of the candidates that the second rung trains, and part of the epochs: at least, where time allows, at most. */
-const second = { trials: 1 / 4, least: 1 / 10, usual: 1 / 5, most: 1 / 4 };
+const second = { trials: 1 / 2, least: 1 / 10, usual: 1 / 5, most: 1 / 4 };
 
 /** Part of the full sweep's work from which on the full sweep is the better choice. */
 const tooDear = 1 / 2;
@@ -76,19 +63,15 @@ export function planHalving(options: {
     throw expected("at least one candidate", "halving", candidates);
   if (!(Number.isInteger(epochs) && epochs >= 1)) throw expected("at least one epoch", "halving", epochs);
   const work = (rungs: Rung[]) =>
-    rungs.reduce((sum, { trials, epochs: times, scales }) => sum + times * (trials * scales.length + overhead), 0);
-  const full: Rung = { trials: candidates, epochs, scales: [unscaled] };
-  const first = rung(candidates, Math.max(1, Math.floor(epochs / 20)), [1 / 2]);
-  const planOf = (last: number, times: number): Rung[] => {
-    const middle = rung(Math.max(last + 1, Math.round(second.trials * candidates)), times, [1 / 2, 1]);
-    return [first, middle, { trials: last, epochs, scales: [unscaled] }];
+    rungs.reduce((sum, { trials, epochs: times }) => sum + times * (trials + overhead), 0);
+  const rung = (trials: number, times: number): Rung => {
+    return { trials, epochs: times, rateFactor: Math.sqrt(epochs / times) };
   };
-  function rung(trials: number, times: number, powers: number[]): Rung {
-    const ratio = epochs / times;
-    const scales = powers.map((power) => ({ rate: ratio ** power, decay: ratio ** (1 - power) }));
-    return { trials, epochs: times, scales };
-  }
-
+  const full = rung(candidates, epochs);
+  const first = rung(candidates, Math.max(1, Math.floor(epochs / 20)));
+  const planOf = (last: number, times: number): Rung[] => {
+    return [first, rung(Math.max(last + 1, Math.round(second.trials * candidates)), times), rung(last, epochs)];
+  };
   const most = Math.max(finalists.least, Math.min(finalists.most, Math.round(finalists.share * candidates)));
   const [briefest, longest] = [Math.ceil(second.least * epochs), Math.floor(second.most * epochs)];
   const fits = (rungs: Rung[]) => work(rungs) <= share * work([full]);
@@ -148,7 +131,7 @@ export interface HalvingOptions {
   candidates: SearchTrial[];
   rungs: Rung[];
   /**
-   * Trains candidates from their beginning and judges them, each by its best scale.
+   * Trains candidates from their beginning and judges them.
    *
    * @param survivors for each head the candidates, rising.
    * @returns scores in the same order.
@@ -164,7 +147,7 @@ export async function halve({ heads, candidates, rungs, evaluate }: HalvingOptio
     if (index > 0) {
       survivors = survivors.map((own, head) => {
         const last = new Map(own.map((candidate) => [candidate, scores[head]![candidate]!.at(-1)!]));
-        return promoted({ scores: last, candidates, keep: rung.trials });
+        return promoted({ scores: last, candidates, keep: rung.trials, kin: index === 1 ? "together" : "apart" });
       });
     }
     const judged = await evaluate(survivors, rung, index);
@@ -177,34 +160,33 @@ export async function halve({ heads, candidates, rungs, evaluate }: HalvingOptio
 const nearby = 1.5;
 
 /**
- * The candidates of one head that go on, rising: the best of each kin, then others; among each the best first. Those that
- * diverged come last, and of them those of the smallest rates first.
+ * The candidates of one head that go on, rising. Those that diverged come last, and of them those of the smallest rates
+ * first.
+ *
+ * @param options.kin `together`: those of the best rate, whatever their decay, then those of the second best.
+ * `apart`: the best of each rate, then the others by score.
  */
 export function promoted(options: {
   scores: ReadonlyMap<number, CandidateScore>;
   candidates: readonly SearchTrial[];
   keep: number;
+  kin: "together" | "apart";
 }): number[] {
-  const { scores, candidates, keep } = options;
-  const all = [...scores.keys()].sort((a, b) => a - b);
-  const sound = all.filter((each) => isSound(scores.get(each)!));
-  const lost = all.filter((each) => !sound.includes(each)).sort((a, b) => candidates[a]!.lr - candidates[b]!.lr);
-  sound.sort((a, b) => byScore(scores.get(a)!, scores.get(b)!));
-  const first: number[] = [];
-  for (const each of sound) {
-    if (!first.some((better) => areKin(candidates[better]!, candidates[each]!))) first.push(each);
+  const { scores, candidates, keep, kin } = options;
+  const all = [...scores].sort(([a], [b]) => a - b);
+  const sound = all.filter(([, { diverged, loss }]) => !diverged && Number.isFinite(loss));
+  const lost = all.filter((each) => !sound.includes(each)).map(([candidate]) => candidate);
+  sound.sort(([, a], [, b]) => b.score - a.score || a.loss - b.loss);
+  const families: number[][] = [];
+  for (const [each] of sound) {
+    const own = families.find(([best]) => areKin(candidates[best!]!, candidates[each]!));
+    if (own) own.push(each);
+    else families.push([each]);
   }
-  const others = sound.filter((each) => !first.includes(each));
+  const first = kin === "together" ? families.flat() : families.map(([best]) => best!);
+  const others = sound.map(([candidate]) => candidate).filter((candidate) => !first.includes(candidate));
+  lost.sort((a, b) => candidates[a]!.lr - candidates[b]!.lr);
   return [...first, ...others, ...lost].slice(0, keep).sort((a, b) => a - b);
-}
-
-/** Sorts the better first: by score, then by loss; what diverged last. */
-export function byScore(a: CandidateScore, b: CandidateScore): number {
-  return Number(isSound(b)) - Number(isSound(a)) || b.score - a.score || a.loss - b.loss;
-}
-
-function isSound({ diverged, loss }: CandidateScore): boolean {
-  return !diverged && Number.isFinite(loss);
 }
 
 function areKin(a: SearchTrial, b: SearchTrial): boolean {
