@@ -24,10 +24,10 @@ describe("planHalving", () => {
     const { rungs, cost } = planHalving({ candidates: 48, epochs: 28, overhead: 2 });
     expect(rungs).toEqual([
       { trials: 48, epochs: 1, rateFactor: Math.sqrt(28) },
-      { trials: 24, epochs: 6, rateFactor: Math.sqrt(28 / 6) },
+      { trials: 24, epochs: 4, rateFactor: Math.sqrt(28 / 4) },
       { trials: 3, epochs: 28, rateFactor: 1 },
     ]);
-    expect(cost).toBeCloseTo((50 * 1 + 26 * 6 + 5 * 28) / (50 * 28), 10);
+    expect(cost).toBeCloseTo((50 * 1 + 26 * 4 + 5 * 28) / (50 * 28), 10);
   });
 
   test("begins with all, ends with all epochs, and costs what it says", () => {
@@ -49,7 +49,7 @@ describe("planHalving", () => {
         const work = rungs.reduce((sum, rung) => sum + rung.epochs * (rung.trials + overhead), 0);
         expect(cost).toBeCloseTo(work / (epochs * (candidates + overhead)), 8);
         if (rungs.length > 1) expect(cost).toBeLessThan(1 / 2);
-        if (candidates >= 48 && epochs >= 20 && overhead <= 2) expect(cost).toBeLessThanOrEqual(1 / 4);
+        if (candidates >= 48 && epochs >= 28 && overhead <= 2) expect(cost).toBeLessThanOrEqual(1 / 4);
       }),
       { numRuns: 300 },
     );

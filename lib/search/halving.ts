@@ -50,7 +50,7 @@ const tooDear = 1 / 2;
  * @param options.candidates trials of the full sweep.
  * @param options.epochs of the full sweep.
  * @param options.overhead what a step costs beside its trials, in trials: a step of n costs n + overhead.
- * @param options.share of the full sweep's work, in (0, 1].
+ * @param options.share of the full sweep's work, in (0, 1]. Default: less than a quarter, for rungs are judged, too.
  */
 export function planHalving(options: {
   candidates: number;
@@ -58,7 +58,7 @@ export function planHalving(options: {
   overhead: number;
   share?: number;
 }): HalvingPlan {
-  const { candidates, epochs, overhead, share = 1 / 4 } = options;
+  const { candidates, epochs, overhead, share = 0.22 } = options;
   if (!(Number.isInteger(candidates) && candidates >= 1))
     throw expected("at least one candidate", "halving", candidates);
   if (!(Number.isInteger(epochs) && epochs >= 1)) throw expected("at least one epoch", "halving", epochs);
