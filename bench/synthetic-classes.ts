@@ -3,7 +3,13 @@ import type { FeatureSet } from "../lib/features/feature-set.js";
 import type { Random } from "../lib/random.js";
 import { random } from "../lib/random.js";
 
-const images = 6000;
+const images = 12_000;
+
+/** What the numbers of classes and of features go round by. */
+export interface Sizes {
+  classes: number[];
+  widths: number[];
+}
 
 /** How an image's features lie about the mean of its class. */
 const noises = ["normal", "heavy-tailed", "correlated", "skewed"] as const;
@@ -12,12 +18,12 @@ const noises = ["normal", "heavy-tailed", "correlated", "skewed"] as const;
  * Features of images in classes that overlap. Number of classes, width and noise go round by the seed; how far classes
  * are apart, how fast the scales of the features fall, their size, and how many labels are wrong are drawn.
  */
-export async function syntheticClasses(seed: number): Promise<{ name: string; features: FeatureSet }> {
+export async function syntheticClasses(seed: number, sizes: Sizes): Promise<{ name: string; features: FeatureSet }> {
   const stream = random(seed, "synthetic classes");
-  const classes = [10, 30, 100][seed % 3]!;
-  const width = [64, 256, 512][Math.floor(seed / 3) % 3]!;
+  const classes = sizes.classes[seed % sizes.classes.length]!;
+  const width = sizes.widths[Math.floor(seed / sizes.classes.length) % sizes.widths.length]!;
   const noise = noises[seed % noises.length]!;
-  const apart = (0.5 + stream.uniform()) / Math.sqrt(Math.log2(width) - 4);
+  const apart = 0.8 + 0.8 * stream.uniform();
   const falling = 0.6 * stream.uniform();
   const size = 10 ** (2 * stream.uniform() - 1);
   const wrong = 0.1 * stream.uniform();

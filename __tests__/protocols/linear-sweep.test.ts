@@ -1,4 +1,3 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 
 import type { FeatureSet } from "../../lib/features/feature-set.js";
@@ -118,75 +117,6 @@ describe("a sweep", () => {
     expect(rates(other)).not.toEqual(rates(five));
     for (const rate of rates(seven)) expect(rate > 1e-4 && rate < 0.3).toBe(true);
     seven.results.forEach((_, i) => expect(selections(seven, i).slice(0, 5)).toEqual(selections(five, i)));
-  });
-
-  test("by halving trains finalists for all epochs, and tells how far each setting came", async () => {
-    const out = path.join(root, "halving");
-    const many = {
-      ...short,
-      optimizer: { ...short.optimizer, lr: [1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3], weightDecay: [0, 0.001] },
-      epochs: 20,
-    };
-    const record = await evaluate({ ...many, search: "halving", out });
-    const full = await evaluate(many);
-    for (const [i, { trials, chosen }] of record.results.entries()) {
-      expect(trials.map(({ setting }) => setting)).toEqual(full.results[i]!.trials.map(({ setting }) => setting));
-      const run = trials.map(({ epochsRun }) => epochsRun);
-      expect(Math.max(...run)).toBe(20);
-      expect(Math.min(...run)).toBeLessThan(20 / 4);
-      const finalists = trials.filter(({ epochsRun }) => epochsRun === 20);
-      expect(finalists.length).toBeLessThanOrEqual(3);
-      expect(finalists.map(({ setting }) => setting)).toContainEqual(chosen);
-      // A finalist was trained as in the full sweep.
-      for (const { setting, selection } of finalists) {
-        const same = full.results[i]!.trials.find((trial) => JSON.stringify(trial.setting) === JSON.stringify(setting));
-        expect(selection).toEqual(same!.selection);
-      }
-    }
-    const lines = readTrials(out);
-    const last = Math.max(...lines.map(({ rung }) => rung));
-    expect(last).toBeGreaterThan(0);
-    // 4 heads, 12 settings each in the first rung; every line tells a whole curve.
-    expect(lines.filter(({ rung }) => rung === 0)).toHaveLength(4 * 12);
-    for (const { curve, epochs, rung } of lines) {
-      expect(curve.map(({ epoch }) => epoch)).toEqual(Array.from({ length: epochs }, (_, e) => e + 1));
-      expect(epochs === 20).toBe(rung === last);
-    }
-    expect(readFileSync(path.join(out, "sweep.svg"), "utf8")).toMatch(/^<svg/);
-  });
-
-  test("by halving goes on in the rung where it was stopped, with those that went on before", async () => {
-    const [whole, out] = [path.join(root, "whole"), path.join(root, "stopped")];
-    const halving = {
-      optimizer: { ...short.optimizer, lr: [1e-3, 0.01, 0.03, 0.1, 3e38], weightDecay: [0, 0.001] },
-      epochs: 20,
-      search: "halving" as const,
-    };
-    const undisturbed = await evaluate({ ...halving, out: whole });
-    const stop = new AbortController();
-    const stopping = {
-      note: () => {},
-      task: ({ label }: { label: string }) => ({
-        advance: (count: number) =>
-          void (count > 0 && label.startsWith("train (2") && stop.abort(new Error("stopped"))),
-        end: () => {},
-      }),
-    };
-    await expect(evaluate({ ...halving, out, progress: stopping, signal: stop.signal })).rejects.toThrow("stopped");
-    expect(readdirSync(path.join(out, "training")).sort()).toContain("rung0.json");
-
-    const labels: string[] = [];
-    const counting = {
-      note: () => {},
-      task: ({ label }: { label: string }) => (labels.push(label), { advance: () => {}, end: () => {} }),
-    };
-    const resumed = await evaluate({ ...halving, out, progress: counting });
-    expect(labels[0]).toMatch(/^train \(2 of/);
-    expect(resumed.results).toEqual(undisturbed.results);
-    for (const name of ["metrics.jsonl", "trials.jsonl", "sweep.svg", "table.md"]) {
-      expect(readFileSync(path.join(out, name), "utf8")).toBe(readFileSync(path.join(whole, name), "utf8"));
-    }
-    expect(existsSync(path.join(out, "training"))).toBe(false);
   });
 
   test("trains layers joined into one, and heads on the layers that they name", async () => {

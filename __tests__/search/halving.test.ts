@@ -3,55 +3,80 @@ import fc from "fast-check";
 import { UserError } from "../../lib/errors.js";
 import { learningRateFactor, type Schedule } from "../../lib/optim/schedule.js";
 import { type CandidateScore, fullMoment, halve, planHalving, promoted } from "../../lib/search/halving.js";
+import type { SearchTrial } from "../../lib/search/space.js";
 
 import "../properties.js";
 
 const score = (value: number, loss = 1, diverged = false): CandidateScore => ({ score: value, loss, diverged });
 
+/** Each of its own rate, ten times the one before. */
+const trial = (lr: number, weightDecay = 0): SearchTrial => ({
+  lr,
+  weightDecay,
+  optimizer: { kind: "sgd", momentum: 0.9, nesterov: false },
+  schedule: { kind: "constant" },
+  batchSize: 32,
+});
+const apart = (count: number) => Array.from({ length: count }, (_, i) => trial(10 ** (i - count)));
+
 describe("planHalving", () => {
-  test("trains all briefly, a quarter longer, three to the end, in a quarter of the work", () => {
-    const { rungs, cost } = planHalving({ candidates: 32, epochs: 28 });
+  test("trains all briefly, half longer, three to the end, in a quarter of the work", () => {
+    const { rungs, cost } = planHalving({ candidates: 48, epochs: 28, overhead: 2 });
     expect(rungs).toEqual([
-      { trials: 32, epochs: 1, rateFactor: Math.sqrt(28) },
-      { trials: 8, epochs: 6, rateFactor: Math.sqrt(28 / 6) },
+      { trials: 48, epochs: 1, rateFactor: Math.sqrt(28) },
+      { trials: 24, epochs: 4, rateFactor: Math.sqrt(28 / 4) },
       { trials: 3, epochs: 28, rateFactor: 1 },
     ]);
-    expect(cost).toBeCloseTo((34 * 1 + 10 * 6 + 5 * 28) / (34 * 28), 10);
+    expect(cost).toBeCloseTo((50 * 1 + 26 * 4 + 5 * 28) / (50 * 28), 10);
   });
 
   test("begins with all, ends with all epochs, and costs what it says", () => {
     const sizes = { candidates: fc.integer({ min: 1, max: 600 }), epochs: fc.integer({ min: 1, max: 120 }) };
     fc.assert(
-      fc.property(fc.record({ ...sizes, overhead: fc.integer({ min: 0, max: 20 }) }), (options) => {
+      fc.property(fc.record({ ...sizes, overhead: fc.double({ min: 0, max: 200, noNaN: true }) }), (options) => {
         const { rungs, cost } = planHalving(options);
-        expect(rungs[0]!.trials).toBe(options.candidates);
-        expect(rungs.at(-1)).toMatchObject({ epochs: options.epochs, rateFactor: 1 });
+        const { candidates, epochs, overhead } = options;
+        expect(rungs[0]!.trials).toBe(candidates);
+        expect(rungs.at(-1)).toMatchObject({ epochs, rateFactor: 1 });
         for (const [i, rung] of rungs.entries()) {
           expect(Number.isInteger(rung.epochs) && rung.epochs >= 1 && Number.isInteger(rung.trials)).toBe(true);
+          expect(rung.rateFactor).toBeCloseTo(Math.sqrt(epochs / rung.epochs), 8);
           if (i === 0) continue;
           expect(rung.trials).toBeLessThan(rungs[i - 1]!.trials);
           expect(rung.epochs).toBeGreaterThan(rungs[i - 1]!.epochs);
-          expect(rung.trials).toBeGreaterThanOrEqual(2);
+          expect(rung.trials).toBeGreaterThanOrEqual(3);
         }
-        const work = rungs.reduce((sum, { trials, epochs }) => sum + epochs * (trials + options.overhead), 0);
-        expect(cost).toBeCloseTo(work / (options.epochs * (options.candidates + options.overhead)), 8);
-        expect(cost).toBeLessThanOrEqual(1);
-        if (options.candidates >= 24 && options.epochs >= 12 && options.overhead <= 2) {
-          expect(cost).toBeLessThanOrEqual(1 / 4 + 1e-9);
-        }
+        const work = rungs.reduce((sum, rung) => sum + rung.epochs * (rung.trials + overhead), 0);
+        expect(cost).toBeCloseTo(work / (epochs * (candidates + overhead)), 8);
+        if (rungs.length > 1) expect(cost).toBeLessThan(1 / 2);
+        if (candidates >= 48 && epochs >= 28 && overhead <= 2) expect(cost).toBeLessThanOrEqual(1 / 4);
       }),
       { numRuns: 300 },
     );
   });
 
-  test("does not halve what is few already", () => {
-    expect(planHalving({ candidates: 2, epochs: 28 }).rungs).toEqual([{ trials: 2, epochs: 28, rateFactor: 1 }]);
-    expect(planHalving({ candidates: 50, epochs: 1 }).rungs).toEqual([{ trials: 50, epochs: 1, rateFactor: 1 }]);
+  test.each([
+    ["few candidates", { candidates: 6, epochs: 28, overhead: 0 }],
+    ["one epoch", { candidates: 50, epochs: 1, overhead: 0 }],
+    ["steps whose cost is not that of their trials", { candidates: 48, epochs: 28, overhead: 100 }],
+  ])("trains all to the end where there are %s", (_, options) => {
+    const all = { trials: options.candidates, epochs: options.epochs, rateFactor: 1 };
+    expect(planHalving(options)).toEqual({ rungs: [all], cost: 1 });
+  });
+
+  test("takes more than a quarter where only that chooses well", () => {
+    const { rungs, cost } = planHalving({ candidates: 32, epochs: 28, overhead: 10 });
+    expect(rungs.map(({ trials, epochs }) => [trials, epochs])).toEqual([
+      [32, 1],
+      [16, 6],
+      [3, 28],
+    ]);
+    expect(cost).toBeCloseTo((42 + 26 * 6 + 13 * 28) / (42 * 28), 10);
   });
 
   test.each([
-    [{ candidates: 0, epochs: 3 }, "Expected at least one candidate for halving but received 0"],
-    [{ candidates: 3, epochs: 0.5 }, "Expected at least one epoch for halving but received 0.5"],
+    [{ candidates: 0, epochs: 3, overhead: 0 }, "Expected at least one candidate for halving but received 0"],
+    [{ candidates: 3, epochs: 0.5, overhead: 0 }, "Expected at least one epoch for halving but received 0.5"],
   ])("refuses %j", (options, message) => {
     expect(() => planHalving(options)).toThrow(UserError);
     expect(() => planHalving(options)).toThrow(message);
@@ -87,42 +112,65 @@ describe("fullMoment", () => {
 });
 
 describe("promoted", () => {
-  const keepOf = (scores: CandidateScore[], keep: number, rates = scores.map((_, i) => i + 1)) =>
-    promoted({ scores: new Map(scores.entries()), rates, keep, images: 100 });
+  const keepOf = (
+    scores: CandidateScore[],
+    keep: number,
+    candidates = apart(scores.length),
+    kin: "together" | "apart" = "apart",
+  ) => promoted({ scores: new Map(scores.entries()), candidates, keep, kin });
 
   test("takes the highest scores, and of equal ones the lower loss", () => {
     expect(keepOf([score(0.5), score(0.7), score(0.6, 2), score(0.6, 1)], 2)).toEqual([1, 3]);
   });
 
-  test("takes a twin only where there is room", () => {
-    // 0, 1 and 2 differ by at most an image and a hundredth of the loss.
-    const scores = [score(0.8, 1), score(0.79, 1.01), score(0.79, 1.005), score(0.6, 1.5), score(0.5, 1.6)];
-    expect(keepOf(scores, 2)).toEqual([0, 3]);
-    expect(keepOf(scores, 4)).toEqual([0, 2, 3, 4]);
-    expect(keepOf(scores, 5)).toEqual([0, 1, 2, 3, 4]);
+  test("takes the best of each learning rate first, then the others", () => {
+    const candidates = [trial(0.1), trial(0.1, 1e-4), trial(0.11, 1e-3), trial(0.3), trial(1)];
+    const scores = [score(0.8), score(0.82), score(0.81), score(0.6), score(0.5)];
+    expect(keepOf(scores, 2, candidates)).toEqual([1, 3]);
+    expect(keepOf(scores, 3, candidates)).toEqual([1, 3, 4]);
+    expect(keepOf(scores, 4, candidates)).toEqual([1, 2, 3, 4]);
   });
 
-  test("tells apart equal scores of different losses", () => {
-    expect(keepOf([score(0.8, 1), score(0.8, 1.2), score(0.5, 1)], 2)).toEqual([0, 1]);
+  test("takes kin together after the first rung", () => {
+    const candidates = [trial(0.1), trial(0.1, 1e-4), trial(0.3), trial(0.3, 1e-4), trial(1)];
+    const scores = [score(0.8), score(0.2), score(0.7), score(0.6), score(0.75)];
+    expect(keepOf(scores, 2, candidates, "together")).toEqual([0, 1]);
+    expect(keepOf(scores, 4, candidates, "together")).toEqual([0, 1, 2, 4]);
+  });
+
+  test("candidates that differ in more than rate and decay are no kin", () => {
+    const candidates = [trial(0.1), { ...trial(0.1), batchSize: 64 }, trial(0.3)];
+    expect(keepOf([score(0.8), score(0.7), score(0.6)], 2, candidates)).toEqual([0, 1]);
   });
 
   test("takes what diverged last, and of that the smallest rates", () => {
     const lost = score(0, NaN, true);
-    expect(keepOf([lost, score(0.1), lost, lost], 2, [3, 1, 2, 4])).toEqual([1, 2]);
-    expect(keepOf([lost, lost, lost], 2, [3, 1, 2])).toEqual([1, 2]);
+    expect(
+      keepOf(
+        [lost, score(0.1), lost, lost],
+        2,
+        [3, 1, 2, 4].map((lr) => trial(lr)),
+      ),
+    ).toEqual([1, 2]);
+    expect(
+      keepOf(
+        [lost, lost, lost],
+        2,
+        [3, 1, 2].map((lr) => trial(lr)),
+      ),
+    ).toEqual([1, 2]);
   });
 });
 
 describe("halve", () => {
   test("each head keeps its own best, and every rung trains its survivors from the plan", async () => {
-    const { rungs } = planHalving({ candidates: 40, epochs: 28 });
+    const { rungs } = planHalving({ candidates: 40, epochs: 28, overhead: 2 });
     const peaks = [5, 31];
     const trained: number[][][] = [];
     const { chosen, scores } = await halve({
       heads: 2,
-      rates: Array.from({ length: 40 }, (_, i) => i + 1),
+      candidates: apart(40),
       rungs,
-      images: 1000,
       evaluate: async (survivors, rung, index) => {
         expect(rung).toBe(rungs[index]);
         trained.push(survivors);
@@ -145,7 +193,7 @@ describe("halve", () => {
     const scores = [score(0.9, 1, true), score(0.5, 3), score(0.5, 1)];
     const rungs = [{ trials: 3, epochs: 4, rateFactor: 1 }];
     const evaluate = async () => [scores];
-    const { chosen } = await halve({ heads: 1, rates: [1, 2, 3], rungs, images: 10, evaluate });
+    const { chosen } = await halve({ heads: 1, candidates: apart(3), rungs, evaluate });
     expect(chosen).toEqual([1]);
   });
 });

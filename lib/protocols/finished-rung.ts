@@ -28,9 +28,10 @@ export interface FinishedRung {
   reports: EpochReport[];
 }
 
-/** Which rung it is: what it trains, and its number. */
+/** Which rung it is: what it trains, how, and its number. */
 export interface RungPlace {
   survivors: number[][];
+  rung: Rung;
   index: number;
 }
 
@@ -57,8 +58,8 @@ export function outcomeOf(found: FinishedRung, { epochs }: Rung, h: number, i: n
 }
 
 /** Digest of all that the training of a rung depends on. */
-export function rungKey({ key }: { key: string }, { survivors, index }: RungPlace): string {
-  return digestOf({ state: 2, key, survivors, index });
+export function rungKey({ key }: { key: string }, { survivors, rung, index }: RungPlace): string {
+  return digestOf({ state: 3, key, survivors, rung, index });
 }
 
 /** A rung that an earlier run has finished, as it was. */

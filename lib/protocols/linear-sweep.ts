@@ -10,6 +10,7 @@ import type { CandidateScore, Rung } from "../search/halving.js";
 import { halve, planHalving } from "../search/halving.js";
 import { trialSettings } from "../search/setting.js";
 import type { SearchTrial } from "../search/space.js";
+import { stepOverhead } from "../training/cost.js";
 import type { Judgement, Score } from "../training/judging.js";
 import type { Candidate, TrainingPlan } from "../training/open-trainer.js";
 import { openTrainer } from "../training/open-trainer.js";
@@ -18,7 +19,7 @@ import type { TrainingProcess } from "../training/process-trainer.js";
 import { startProcesses } from "../training/process-trainer.js";
 import type { EpochReport, Trainer } from "../training/trainer.js";
 import type { FinishedRung, Outcome } from "./finished-rung.js";
-import { outcomeOf, reportsOf, rungKey, savedRung, saveRung } from "./finished-rung.js";
+import { outcomeOf, reportsOf, rungKey, type RungPlace, savedRung, saveRung } from "./finished-rung.js";
 import type { LinearRun } from "./linear.js";
 import { partsOf } from "./linear.js";
 import { withWidth } from "./linear-heads.js";
@@ -37,7 +38,7 @@ export interface Sweep {
 
 /** Trains every head under all settings, or under ever fewer of them for ever longer. */
 export async function sweep(run: LinearRun): Promise<Sweep> {
-  const { trials, heads, plan } = run;
+  const { trials, heads } = run;
   const rungs = rungsOf(run);
   const outcomes: Outcome[][] = heads.map(() => []);
   let processes: TrainingProcess[] | undefined;
@@ -47,26 +48,29 @@ export async function sweep(run: LinearRun): Promise<Sweep> {
     processes?.forEach((one) => one.end());
   };
 
-  const train = async (survivors: number[][], rung: Rung, index: number): Promise<FinishedRung> => {
-    const training = trainingPlan(run, { survivors, rung });
+  const train = async (place: RungPlace): Promise<FinishedRung> => {
+    const { survivors, index } = place;
+    const training = trainingPlan(run, place);
     const parts = partsOf(run);
-    processes ??= await processesFor(run, training);
-    const trainer = await openTrainer({ plan: training, parts, processes });
+    const count = processCount({ plan: training, parts, requested: run.processes });
+    if (count > 1) processes ??= await startProcesses({ count, device: currentBackend()!.device });
+    const trainer = await openTrainer({ plan: training, parts, processes: count > 1 ? processes! : [] });
     const isLast = index === rungs.length - 1;
     try {
-      const found = await trainRung(run, { trainer, survivors, index, rungs: rungs.length });
+      const found = await trainRung(run, { trainer, place, rungs: rungs.length });
       if (isLast) finalists = { trainer, survivors };
-      else await saveRung(run, { survivors, index }, found);
+      else await saveRung(run, place, found);
       return found;
     } finally {
       if (!finalists) await trainer.close();
     }
   };
   const evaluate = async (survivors: number[][], rung: Rung, index: number): Promise<CandidateScore[][]> => {
-    const before = await savedRung(run, { survivors, index });
-    for (const report of before?.reports ?? []) tellEpoch(run, { report, survivors, rung: index });
-    const found = before ?? (await train(survivors, rung, index));
-    run.writer?.trials(trialLines(run, { found, survivors, index, rung }));
+    const place = { survivors, rung, index };
+    const before = await savedRung(run, place);
+    for (const report of before?.reports ?? []) tellEpoch(run, { report, place, rungs: rungs.length });
+    const found = before ?? (await train(place));
+    run.writer?.trials(trialLines(run, found, place));
     return survivors.map((own, h) =>
       own.map((t, i) => {
         const outcome = outcomeOf(found, rung, h, i);
@@ -79,8 +83,7 @@ export async function sweep(run: LinearRun): Promise<Sweep> {
     );
   };
   try {
-    const images = plan.select?.rows.length ?? 0;
-    await halve({ heads: heads.length, rates: trials.map(({ lr }) => lr), rungs, images, evaluate });
+    await halve({ heads: heads.length, candidates: trials, rungs, evaluate });
   } catch (error) {
     await close();
     throw error;
@@ -99,19 +102,28 @@ export async function sweep(run: LinearRun): Promise<Sweep> {
   };
 }
 
-function rungsOf({ settings, trials }: LinearRun): Rung[] {
+/** All at once, or by halving; says which where halving is asked for. */
+function rungsOf(run: LinearRun): Rung[] {
+  const { settings, trials, heads, plan, progress = silent } = run;
   const { epochs, search } = settings;
-  if (search === "halving") return planHalving({ candidates: trials.length, epochs }).rungs;
-  return [{ trials: trials.length, epochs, rateFactor: 1 }];
-}
-
-async function processesFor(run: LinearRun, plan: TrainingPlan): Promise<TrainingProcess[]> {
-  const count = processCount({ plan, parts: partsOf(run), requested: run.processes });
-  return count > 1 ? startProcesses({ count, device: currentBackend()!.device }) : [];
+  const all: Rung = { trials: trials.length, epochs, rateFactor: 1 };
+  // In live features the pass through the backbone costs an epoch the same, however few trials are left.
+  if (search !== "halving") return [all];
+  const isLive = plan.train.source.origin.kind === "live";
+  const everyTrial = heads.map(() => trials.map((_, trial) => trial));
+  const overhead = stepOverhead(trainingPlan(run, { survivors: everyTrial, rung: all }), plan.train.rows.length);
+  const { rungs, cost } = planHalving({ candidates: trials.length, epochs, overhead });
+  if (isLive || rungs.length === 1) {
+    progress.note(`halving would save little here: all ${trials.length} settings are trained to the end`);
+    return [all];
+  }
+  const told = rungs.map((rung) => `${rung.trials} for ${rung.epochs}`).join(", ");
+  progress.note(`halving trains ${told} epochs, about ${Math.round(100 * cost)} % of the work of the full sweep`);
+  return rungs;
 }
 
 /** What a rung trains: of each head the survivors. */
-function trainingPlan(run: LinearRun, options: { survivors: number[][]; rung: Rung }): TrainingPlan {
+function trainingPlan(run: LinearRun, options: Pick<RungPlace, "survivors" | "rung">): TrainingPlan {
   const { survivors, rung } = options;
   const { settings, classes, loss, regularised } = run;
   return {
@@ -137,12 +149,13 @@ function candidateOf({ settings }: LinearRun, spec: HeadSpec, trial: SearchTrial
 
 async function trainRung(
   run: LinearRun,
-  options: { trainer: Trainer; survivors: number[][]; index: number; rungs: number },
+  options: { trainer: Trainer; place: RungPlace; rungs: number },
 ): Promise<FinishedRung> {
-  const { trainer, survivors, index, rungs } = options;
+  const { trainer, place, rungs } = options;
+  const { index } = place;
   const { progress = silent, signal, folder, checkpointEvery } = run;
   const file = folder && path.join(folder, `rung${index}.safetensors`);
-  const key = rungKey(run, { survivors, index });
+  const key = rungKey(run, place);
   const label = rungs === 1 ? "train" : `train (${index + 1} of ${rungs})`;
   const task = progress.task({ label, total: trainer.steps, unit: "steps" });
   const reports: EpochReport[] = [];
@@ -159,7 +172,7 @@ async function trainRung(
       onSteps: (count) => task.advance(count),
       onEpoch: (report) => {
         reports.push(report);
-        tellEpoch(run, { report, survivors, rung: rungs === 1 ? undefined : index });
+        tellEpoch(run, { report, place, rungs });
       },
     });
   } finally {
@@ -172,13 +185,14 @@ async function trainRung(
   };
 }
 
-/** Writes an epoch's lines of metrics, and notes what diverged. */
+/** Writes an epoch's lines of metrics, and notes what diverged under its own rate. */
 function tellEpoch(
   { heads, trials, settings, writer, progress = silent }: LinearRun,
-  options: { report: EpochReport; survivors: number[][]; rung?: number },
+  options: { report: EpochReport; place: RungPlace; rungs: number },
 ): void {
-  const { report, survivors, rung } = options;
-  for (const { seed, head, trial } of report.diverged) {
+  const { report, place, rungs } = options;
+  const { survivors, rung, index } = place;
+  for (const { seed, head, trial } of rung.rateFactor === 1 ? report.diverged : []) {
     const { layer, name } = heads[head]!;
     const { lr, weightDecay } = trials[survivors[head]![trial]!]!;
     const setting = JSON.stringify({ lr, weightDecay });
@@ -193,7 +207,7 @@ function tellEpoch(
         seed: settings.seeds[s]!,
         layer,
         head: name,
-        ...(rung !== undefined && { rung }),
+        ...(rungs > 1 && { rung: index }),
         ...(told.length < trials.length && { trials: told.map(({ trial }) => trial) }),
         loss: told.map(({ loss }) => loss),
       });
@@ -202,11 +216,7 @@ function tellEpoch(
 }
 
 /** What the log keeps of a rung: of every trial its curve and how it came out. */
-function trialLines(
-  run: LinearRun,
-  options: { found: FinishedRung; survivors: number[][]; index: number; rung: Rung },
-): TrialLine[] {
-  const { found, survivors, index, rung } = options;
+function trialLines(run: LinearRun, found: FinishedRung, { survivors, rung, index }: RungPlace): TrialLine[] {
   const settings = trialSettings(run.trials);
   return run.heads.flatMap(({ layer, name }, h) =>
     survivors[h]!.map((trial, i) => {

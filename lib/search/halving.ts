@@ -1,9 +1,10 @@
 import { expected } from "../errors.js";
 import type { ScheduleMoment } from "../optim/schedule.js";
+import type { SearchTrial } from "./space.js";
 
 /**
- * Successive halving (Jamieson and Talwalkar 2016) for heads: all candidates are trained briefly, the better part of each
- * head's longer, and few for all epochs. What comes out of the last rung was trained as the full sweep would have.
+ * Successive halving (Jamieson and Talwalkar 2016) for heads: all candidates are trained briefly, half of each head's
+ * longer, and few for all epochs. What comes out of the last rung was trained as the full sweep would have.
  *
  * A brief training is judged for what the long one would come to, which takes three things:
  *
@@ -13,8 +14,9 @@ import type { ScheduleMoment } from "../optim/schedule.js";
  *   win a brief training, for the small ones have not arrived; with rates multiplied by the whole ratio all arrive, but
  *   the large ones are beyond their limit. The root stands in the middle, and leaves the sum of rate × decay over the
  *   steps as it is in the long training.
- * - Of candidates that come out the same (*twins*: weight decays that have had no effect yet) one goes on, and the others
- *   only where there is room. Otherwise a single learning rate, four times, fills the last rung.
+ * - *Kin* are candidates of nearly one rate that differ in weight decay. The first rung tells hopeless rates but nothing
+ *   of decays, which need time: kin go on together. Into the last rung the best of each kin goes first, for the guess of
+ *   the best rate may be wrong by a step of the grid; otherwise a single rate under three decays fills it.
  */
 export interface Rung {
   /** Candidates of a head that are trained. */
@@ -26,80 +28,70 @@ export interface Rung {
 }
 
 export interface HalvingPlan {
-  /** The last is for all epochs. */
+  /** The last is for all epochs. One alone where halving saves too little. */
   rungs: Rung[];
   /** Work beside that of the full sweep, by the cost that was told: at most `share`, where that can be had. */
   cost: number;
 }
 
 /** Of three candidates in the last rung the winner of the full sweep is one, or another that is as good. */
-const finalists = { share: 1 / 10, least: 2, most: 8 };
+const finalists = { share: 1 / 16, least: 3, most: 8 };
 
-/** Part of the candidates of a rung that goes on. */
-const eta = 4;
+/** Part of the candidates that the second rung trains, and part of the epochs: at least, where time allows, at most. */
+const second = { trials: 1 / 2, least: 1 / 10, usual: 1 / 5, most: 1 / 4 };
+
+/** Part of the full sweep's work from which on the full sweep is the better choice. */
+const tooDear = 1 / 2;
 
 /**
- * Rungs within a share of the full sweep's work.
+ * Rungs within a share of the full sweep's work, where that can be had; else what chooses well. Where this
+ * comes to half the full sweep or more, the plan is the full sweep.
  *
  * @param options.candidates trials of the full sweep.
  * @param options.epochs of the full sweep.
  * @param options.overhead what a step costs beside its trials, in trials: a step of n costs n + overhead.
- * @param options.share of the full sweep's work, in (0, 1]. With few candidates, few epochs or much overhead the cheapest
- * plan costs more, and `cost` says so.
+ * @param options.share of the full sweep's work, in (0, 1]. Default: less than a quarter, for rungs are judged, too.
  */
 export function planHalving(options: {
   candidates: number;
   epochs: number;
-  overhead?: number;
+  overhead: number;
   share?: number;
 }): HalvingPlan {
-  const { candidates, epochs, overhead = 2, share = 1 / 4 } = options;
+  const { candidates, epochs, overhead, share = 0.22 } = options;
   if (!(Number.isInteger(candidates) && candidates >= 1))
     throw expected("at least one candidate", "halving", candidates);
   if (!(Number.isInteger(epochs) && epochs >= 1)) throw expected("at least one epoch", "halving", epochs);
-  const work = (trials: number, times: number) => times * (trials + overhead);
-  const full = work(candidates, epochs);
+  const work = (rungs: Rung[]) =>
+    rungs.reduce((sum, { trials, epochs: times }) => sum + times * (trials + overhead), 0);
   const rung = (trials: number, times: number): Rung => {
     return { trials, epochs: times, rateFactor: Math.sqrt(epochs / times) };
   };
-  const planOf = (rungs: Rung[]): HalvingPlan => ({
-    rungs,
-    cost: rungs.reduce((sum, { trials, epochs: times }) => sum + work(trials, times), 0) / full,
-  });
-  const brief = Math.max(1, Math.floor(epochs / 20));
-  const wanted = Math.min(finalists.most, Math.max(finalists.least + 1, Math.round(finalists.share * candidates)));
-  for (let last = wanted; last >= finalists.least; last--) {
-    const rest = share * full - work(last, epochs) - work(candidates, brief);
-    if (rest < 0) continue;
-    const between = betweenRungs({ candidates, epochs, brief, last, overhead, rest });
-    return planOf([
-      rung(candidates, brief),
-      ...between.map(([trials, times]) => rung(trials, times)),
-      rung(last, epochs),
-    ]);
+  const full = rung(candidates, epochs);
+  const first = rung(candidates, Math.max(1, Math.floor(epochs / 20)));
+  const planOf = (last: number, times: number): Rung[] => {
+    return [first, rung(Math.max(last + 1, Math.round(second.trials * candidates)), times), rung(last, epochs)];
+  };
+  const most = Math.max(finalists.least, Math.min(finalists.most, Math.round(finalists.share * candidates)));
+  const [briefest, longest] = [Math.ceil(second.least * epochs), Math.floor(second.most * epochs)];
+  const fits = (rungs: Rung[]) => work(rungs) <= share * work([full]);
+  for (let last = most; last >= finalists.least; last--) {
+    for (let times = longest; times >= briefest; times--) {
+      const rungs = planOf(last, times);
+      if (rises(rungs) && fits(rungs)) return { rungs, cost: work(rungs) / work([full]) };
+    }
   }
-  const cheapest = planOf([rung(candidates, 1), rung(Math.min(candidates, finalists.least), epochs)]);
-  return cheapest.cost < 1 ? cheapest : planOf([rung(candidates, epochs)]);
+  const usual = planOf(finalists.least, Math.ceil(second.usual * epochs));
+  const cost = work(usual) / work([full]);
+  return rises(usual) && cost < tooDear ? { rungs: usual, cost } : { rungs: [full], cost: 1 };
 }
 
-/** Rungs of a quarter each, [trials, epochs], the work that is left divided evenly among them. */
-function betweenRungs(options: {
-  candidates: number;
-  epochs: number;
-  brief: number;
-  last: number;
-  overhead: number;
-  rest: number;
-}): [number, number][] {
-  const { candidates, epochs, brief, last, overhead, rest } = options;
-  const sizes: number[] = [];
-  for (let size = Math.round(candidates / eta); size > 1.5 * last; size = Math.round(size / eta)) sizes.push(size);
-  const rungs: [number, number][] = [];
-  for (const size of sizes) {
-    const times = Math.min(Math.floor(rest / sizes.length / (size + overhead)), Math.floor(epochs / 2));
-    if (times > (rungs.at(-1)?.[1] ?? brief)) rungs.push([size, times]);
-  }
-  return rungs;
+/** Whether each rung trains fewer than the one before, for longer. */
+function rises(rungs: Rung[]): boolean {
+  return rungs.every(({ trials, epochs }, i) => {
+    const before = rungs[i - 1];
+    return !before || (trials < before.trials && epochs > before.epochs);
+  });
 }
 
 /**
@@ -136,11 +128,8 @@ export interface Halving {
 export interface HalvingOptions {
   /** How many heads: each keeps candidates of its own. */
   heads: number;
-  /** Learning rates of the candidates. Where all diverge in a brief rung, the smallest go on. */
-  rates: number[];
+  candidates: SearchTrial[];
   rungs: Rung[];
-  /** Images that scores are of: a difference of one of them is none. */
-  images: number;
   /**
    * Trains candidates from their beginning and judges them.
    *
@@ -151,55 +140,58 @@ export interface HalvingOptions {
 }
 
 /** Rung by rung: what is trained next is what was best before. */
-export async function halve({ heads, rates, rungs, images, evaluate }: HalvingOptions): Promise<Halving> {
-  const scores: CandidateScore[][][] = Array.from({ length: heads }, () => rates.map(() => []));
-  let survivors = Array.from({ length: heads }, () => rates.map((_, candidate) => candidate));
+export async function halve({ heads, candidates, rungs, evaluate }: HalvingOptions): Promise<Halving> {
+  const scores: CandidateScore[][][] = Array.from({ length: heads }, () => candidates.map(() => []));
+  let survivors = Array.from({ length: heads }, () => candidates.map((_, candidate) => candidate));
   for (const [index, rung] of rungs.entries()) {
     if (index > 0) {
-      survivors = survivors.map((candidates, head) => {
-        const last = new Map(candidates.map((candidate) => [candidate, scores[head]![candidate]!.at(-1)!]));
-        return promoted({ scores: last, rates, keep: rung.trials, images });
+      survivors = survivors.map((own, head) => {
+        const last = new Map(own.map((candidate) => [candidate, scores[head]![candidate]!.at(-1)!]));
+        return promoted({ scores: last, candidates, keep: rung.trials, kin: index === 1 ? "together" : "apart" });
       });
     }
     const judged = await evaluate(survivors, rung, index);
-    survivors.forEach((candidates, head) =>
-      candidates.forEach((candidate, i) => scores[head]![candidate]!.push(judged[head]![i]!)),
-    );
+    survivors.forEach((own, head) => own.forEach((candidate, i) => scores[head]![candidate]!.push(judged[head]![i]!)));
   }
-  return { scores, chosen: survivors.map((candidates, head) => bestOf(candidates, scores[head]!)) };
+  return { scores, chosen: survivors.map((own, head) => bestOf(own, scores[head]!)) };
 }
 
-/** Relative difference in loss below which two candidates of equal score are twins. */
-const twinLoss = 0.02;
+/** Learning rates whose ratio is below this are nearly one. */
+const nearby = 1.5;
 
 /**
- * The candidates of one head that go on, rising: by score, then by loss; twins of better ones after all others, and those
- * that diverged last.
+ * The candidates of one head that go on, rising. Those that diverged come last, and of them those of the smallest rates
+ * first.
+ *
+ * @param options.kin `together`: those of the best rate, whatever their decay, then those of the second best.
+ * `apart`: the best of each rate, then the others by score.
  */
 export function promoted(options: {
   scores: ReadonlyMap<number, CandidateScore>;
-  rates: readonly number[];
+  candidates: readonly SearchTrial[];
   keep: number;
-  images: number;
+  kin: "together" | "apart";
 }): number[] {
-  const { scores, rates, keep, images } = options;
+  const { scores, candidates, keep, kin } = options;
   const all = [...scores].sort(([a], [b]) => a - b);
   const sound = all.filter(([, { diverged, loss }]) => !diverged && Number.isFinite(loss));
-  const lost = all.filter((each) => !sound.includes(each)).sort(([a], [b]) => rates[a]! - rates[b]!);
+  const lost = all.filter((each) => !sound.includes(each)).map(([candidate]) => candidate);
   sound.sort(([, a], [, b]) => b.score - a.score || a.loss - b.loss);
-  const distinct: typeof sound = [];
-  const twins: typeof sound = [];
-  for (const each of sound) {
-    const isTwin = distinct.some(([, better]) => areTwins(better, each[1], images));
-    (isTwin ? twins : distinct).push(each);
+  const families: number[][] = [];
+  for (const [each] of sound) {
+    const own = families.find(([best]) => areKin(candidates[best!]!, candidates[each]!));
+    if (own) own.push(each);
+    else families.push([each]);
   }
-  const order = [...distinct, ...twins, ...lost].map(([candidate]) => candidate);
-  return order.slice(0, keep).sort((a, b) => a - b);
+  const first = kin === "together" ? families.flat() : families.map(([best]) => best!);
+  const others = sound.map(([candidate]) => candidate).filter((candidate) => !first.includes(candidate));
+  lost.sort((a, b) => candidates[a]!.lr - candidates[b]!.lr);
+  return [...first, ...others, ...lost].slice(0, keep).sort((a, b) => a - b);
 }
 
-function areTwins(a: CandidateScore, b: CandidateScore, images: number): boolean {
-  // Half an image more, for scores are fractions and their differences are rounded.
-  return Math.abs(a.score - b.score) * images < 1.5 && Math.abs(a.loss - b.loss) <= twinLoss * Math.min(a.loss, b.loss);
+function areKin(a: SearchTrial, b: SearchTrial): boolean {
+  const rest = (trial: SearchTrial) => JSON.stringify({ ...trial, lr: undefined, weightDecay: undefined });
+  return Math.max(a.lr, b.lr) < nearby * Math.min(a.lr, b.lr) && rest(a) === rest(b);
 }
 
 function bestOf(candidates: number[], scores: CandidateScore[][]): number {

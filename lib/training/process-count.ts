@@ -1,7 +1,7 @@
 import os from "node:os";
 
 import { currentBackend } from "../backend/backend.js";
-import { headWidths } from "../heads/head.js";
+import { productSeconds } from "./cost.js";
 import type { TrainingParts } from "./job.js";
 import { divideEvenly, type TrainingPlan } from "./open-trainer.js";
 import { areStored } from "./process-trainer.js";
@@ -11,9 +11,6 @@ import { areStored } from "./process-trainer.js";
  * more than a second to start, and makes for itself what all trials share, the input.
  */
 const leastSeconds = 4;
-
-/** Multiplications and additions a second, about what a core does. */
-const perSecond = 5e10;
 
 /** How much longer the longest share may be than the mean, where processes are chosen for the user. */
 const mostUneven = 1.25;
@@ -30,15 +27,6 @@ export function processCount(options: { plan: TrainingPlan; parts: TrainingParts
   if (!backend || backend.device === "cuda" || !areStored(parts)) return 1;
   if (requested !== undefined) return requested;
   const cores = backend.device === "native" ? backend.threads : os.availableParallelism();
-  if (secondsOf(plan, parts.train.rows.length) < leastSeconds) return 1;
+  if (plan.epochs * productSeconds(plan, parts.train.rows.length) < leastSeconds) return 1;
   return divideEvenly(plan, cores) <= mostUneven ? cores : 1;
-}
-
-function secondsOf({ heads, seeds, classes, epochs }: TrainingPlan, images: number): number {
-  const products = heads.flat().reduce((sum, { spec }) => sum + weights(headWidths(spec, classes)), 0);
-  return (4 * products * seeds.length * images * epochs) / perSecond;
-}
-
-function weights(widths: number[]): number {
-  return widths.slice(1).reduce((sum, width, i) => sum + (widths[i]! + 1) * width, 0);
 }
