@@ -74,11 +74,7 @@ function channelSums({ weight, gamma, trials }: AffineFold): tf.Tensor4D {
   const [seeds, rows, columns] = weight.shape;
   const channels = gamma.shape[1]!;
   return tf.tidy(() => {
-    // Of one matrix the rows before the last are no copy.
-    const withoutBias =
-      seeds === 1
-        ? weight.reshape<tf.Tensor2D>([rows, columns]).slice([0, 0], [rows - 1, columns])
-        : weight.slice([0, 0, 0], [seeds, rows - 1, columns]);
+    const withoutBias = weight.slice([0, 0, 0], [seeds, rows - 1, columns]);
     const sums = tf.sum(withoutBias.reshape([seeds * channels, (rows - 1) / channels, columns]), 1);
     return sums.reshape([seeds, channels, trials, columns / trials]);
   });

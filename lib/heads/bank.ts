@@ -24,9 +24,8 @@ export interface HeadBankOptions {
   /** Where a head starts under a seed; all its trials start there. */
   initial: (head: HeadSpec, seed: number) => HeadWeights;
   /**
-   * Largest weight tensor that is trained as one piece, in bytes. The trials of a head are one product [B,D]·[D,T·C] a
-   * seed, cut into pieces of this size, for the element-wise passes of a step are fastest while a piece stays in the
-   * caches.
+   * Largest weight tensor that is trained as one piece, in bytes (one trial may be larger). The trials of a head are one
+   * product [B,D]·[D,T·C] a seed, cut into pieces of this size.
    */
   blockBytes?: number;
 }

@@ -8,8 +8,8 @@ import { headWidths } from "./head.js";
 import { createMlpBody } from "./mlp-body.js";
 
 /**
- * A product of 100 columns runs at two thirds of the speed of one of 300, and small blocks cost calls; element-wise passes
- * over more than the caches hold cost too.
+ * A product of 100 columns runs at two thirds of the speed of one of 300, and each block costs calls; but element-wise
+ * passes over more than the caches hold are slow.
  */
 const defaultBlockBytes = 2 ** 24;
 
