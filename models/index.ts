@@ -112,7 +112,7 @@ function nothingFound(options: RecogniseOptions): UserError {
   if (arch !== undefined && !archs.includes(arch)) {
     const near = nearest(arch, archs);
     return new UserError(`Expected a known architecture but received ${JSON.stringify(arch)}`, {
-      hint: near.length > 0 ? `Did you mean ${near.join(" or ")}? ${all}` : all,
+      hint: near.length > 0 ? `Did you mean ${near.join(" or ")}?` : all,
     });
   }
   const others = arch === undefined ? [] : candidates({ ...options, arch: undefined });

@@ -15,7 +15,7 @@ export const convertSettings = defineSettings({
     file: z
       .string()
       .min(1)
-      .describe("The checkpoint, of whatever format, known by its content")
+      .describe("The checkpoint, of whatever format, known by its content; or the folder of a Keras LayersModel")
       .meta({ positional: true, placeholder: "FILE", expected: "a checkpoint" }),
     out: z
       .string()
@@ -33,7 +33,7 @@ export const convertSettings = defineSettings({
       .string()
       .min(1)
       .optional()
-      .describe("The architecture, where it is known better than the tensors tell")
+      .describe("The architecture, where it is known better than the tensors tell: any name of docs/convert.md")
       .meta({ placeholder: "NAME" }),
     prefix: z
       .string()
