@@ -6,9 +6,9 @@ import { arraySource } from "../../lib/features/array-source.js";
 import type { FeatureSet } from "../../lib/features/feature-set.js";
 import { evalLinear, type EvalLinearOptions } from "../../lib/protocols/linear.js";
 import { random } from "../../lib/random.js";
-import { readTrialsLog } from "../../lib/results/trials-log.js";
 import { cloudFeatures, cloudSource } from "../clouds.js";
 import { temporaryFolder } from "../command-line.js";
+import { readTrials } from "./trials.js";
 
 const root = temporaryFolder();
 const [width, named, used] = [1000, 100, 8];
@@ -64,7 +64,7 @@ describe("a sweep by halving", () => {
     for (const { trial, t } of finalists) expect(trial.selection).toEqual(all.trials[t]!.selection);
     expect(finalists.map(({ trial }) => trial.setting)).toContainEqual(found.chosen);
 
-    const lines = await readTrialsLog(path.join(out, "trials.jsonl"));
+    const lines = readTrials(out);
     const trained = [0, 1, 2].map((rung) => lines.filter((line) => line.rung === rung));
     expect(trained.map((ofRung) => ofRung.length)).toEqual([28, 14, 3]);
     for (const { curve, epochs } of lines) {

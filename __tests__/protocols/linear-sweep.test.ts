@@ -5,10 +5,10 @@ import type { EvalLinearOptions } from "../../lib/protocols/linear.js";
 import { evalLinear } from "../../lib/protocols/linear.js";
 import { silent } from "../../lib/progress.js";
 import type { ResultRecord } from "../../lib/results/record.js";
-import type { TrialLine } from "../../lib/results/trial-line.js";
 import { prepareBackend } from "../../lib/backend/backend.js";
 import { cloudFeatures, cloudSource } from "../clouds.js";
 import { temporaryFolder } from "../command-line.js";
+import { readTrials } from "./trials.js";
 
 const root = temporaryFolder();
 
@@ -161,8 +161,3 @@ describe("a sweep", () => {
     expect(plain.results).not.toEqual(smooth.results);
   });
 });
-
-function readTrials(out: string): TrialLine[] {
-  const lines = readFileSync(path.join(out, "trials.jsonl"), "utf8").trimEnd().split("\n");
-  return lines.map((line) => JSON.parse(line) as TrialLine);
-}
