@@ -122,7 +122,7 @@ describe("a sweep", () => {
     const full = await evaluate(many);
     for (const [i, { trials, chosen }] of record.results.entries()) {
       expect(trials.map(({ setting }) => setting)).toEqual(full.results[i]!.trials.map(({ setting }) => setting));
-      const run = trials.map(({ epochsRun }) => epochsRun);
+      const run = trials.map(({ epochsRun }) => epochsRun!);
       expect(Math.max(...run)).toBe(20);
       expect(Math.min(...run)).toBeLessThan(20 / 4);
       const finalists = trials.filter(({ epochsRun }) => epochsRun === 20);

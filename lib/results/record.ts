@@ -27,8 +27,29 @@ const trialSchema = z.strictObject({
   /** The selection metric; null where the trial diverged for some seed, or where there was nothing to choose. */
   selection: spreadSchema.nullable(),
   diverged: z.boolean(),
-  /** Whole passes over the training images, the fewest of its seeds. */
-  epochsRun: count,
+  /** Whole passes over the training images, the fewest of its seeds; of protocols that train so. */
+  epochsRun: count.optional(),
+});
+
+/** One class of one layer, where each class is a problem of its own (`train-svm`). */
+const classResultSchema = z.strictObject({
+  name: z.string(),
+  /** Images that show it. */
+  positives: z.strictObject({ train: count, test: count }),
+  /** The cost that was chosen: of the highest `crossval`, the first of equal ones. */
+  cost: z.number().positive(),
+  /** Average precision on the images that are reported: area under the envelope of all points, and mean of eleven. */
+  ap: fraction,
+  ap11: fraction,
+  /** Mean step-sum average precision of the held-out folds, a number a trial (cost). */
+  crossval: z.array(fraction).min(1),
+  /**
+   * How far each solution is from its optimum at most, a part of the objective: a list a trial (cost), in which each fold
+   * has a number and all rows have the last.
+   */
+  gaps: z.array(z.array(z.number())).min(1),
+  /** Whether all of them reached the tolerance. */
+  converged: z.boolean(),
 });
 
 /** One layer under one head. */
@@ -51,12 +72,16 @@ const layerResultSchema = z.strictObject({
     top5: spreadSchema.optional(),
     /** Of data with several: all-points AP, the mean over the classes with a positive. */
     meanAp: spreadSchema.optional(),
+    /** The same by PASCAL VOC's eleven points. */
+    meanAp11: spreadSchema.optional(),
   }),
   /** The selection metric of the chosen trial; null where there was one trial, and nothing to choose. */
   selection: spreadSchema.nullable(),
   trials: z.array(trialSchema).min(1),
   /** Whether training had come to rest when it ended; the protocol says how it judges. */
   converged: z.boolean(),
+  /** Of protocols that solve each class by itself: what became of each. */
+  classes: z.array(classResultSchema).min(1).optional(),
   /** Sentences that a reader of the number should know, e.g. that the best learning rate was the largest tried. */
   notes: z.array(z.string()),
 });
@@ -167,6 +192,7 @@ export const recordSchema = z
 /** What one run of a protocol found, and all that is needed to believe it. */
 export type ResultRecord = z.infer<typeof recordSchema>;
 export type LayerResult = z.infer<typeof layerResultSchema>;
+export type ClassResult = z.infer<typeof classResultSchema>;
 export type Trial = z.infer<typeof trialSchema>;
 export type Setting = z.infer<typeof settingSchema>;
 export type Spread = z.infer<typeof spreadSchema>;

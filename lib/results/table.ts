@@ -1,3 +1,4 @@
+import { classGrid, hasClasses } from "./class-table.js";
 import { type Cell, type Grid, gridLines, type TableKind } from "./grid.js";
 import type { LayerResult, ResultRecord } from "./record.js";
 import {
@@ -31,37 +32,47 @@ export interface TableOptions {
 /**
  * Layers × heads: top-1 and top-5 (or mean AP) in percent with their spread over seeds, and the setting that was chosen. The best
  * top-1 is marked. A line beneath tells what was chosen and reported on which images; more lines follow where there is
- * something to know of single results.
+ * something to know of single results. Where each class was solved by itself, a second table tells of classes × layers.
  */
 export function formatTable(record: ResultRecord, { kind, color = false }: TableOptions): string {
-  const grid = gridOf(record);
-  const lines = gridLines(grid, { kind, color });
+  const lines = gridLines(gridOf(record), { kind, color });
   const title = kind === "markdown" ? `**${titleOf(record)}**` : titleOf(record);
   const remarks = remarksOf(record);
-  return [title, "", ...lines, "", footnote(record), "", ...(remarks.length > 0 ? [...remarks, ""] : [])].join("\n");
+  const byClass = hasClasses(record) ? [...gridLines(classGrid(record), { kind, color }), ""] : [];
+  return [title, "", ...lines, "", ...byClass, footnote(record), "", ...(remarks.length > 0 ? [...remarks, ""] : [])].join(
+    "\n",
+  );
 }
 
 function gridOf(record: ResultRecord): Grid {
   const best = bestOf(record);
   const decimals = decimalsOf(record);
   const heads = headsOf(record);
-  const withTop5 = record.results.some(({ metrics }) => metrics.top5 !== undefined);
-  const cells = (result: LayerResult | undefined): Cell[] => {
-    const top5 = result?.metrics.top5;
-    return [
-      { text: result === undefined ? "" : spreadText(mainValue(result), decimals), best: result === best },
-      ...(withTop5 ? [{ text: top5 === undefined ? "" : spreadText(top5, decimals) }] : []),
-      { text: result === undefined ? "" : settingText(result.chosen) },
-    ];
-  };
+  const second = (["top5", "meanAp11"] as const).filter((metric) =>
+    record.results.some(({ metrics }) => metrics[metric] !== undefined),
+  );
+  // Chosen class by class: told there.
+  const withChosen = !hasClasses(record);
+  const cells = (result: LayerResult | undefined): Cell[] => [
+    { text: result === undefined ? "" : spreadText(mainValue(result), decimals), best: result === best },
+    ...second.map((metric) => {
+      const value = result?.metrics[metric];
+      return { text: value === undefined ? "" : spreadText(value, decimals) };
+    }),
+    ...(withChosen ? [{ text: result === undefined ? "" : settingText(result.chosen) }] : []),
+  ];
   return {
     columns: [
       { name: "layer", group: "", align: "left" },
       { name: "width", group: "", align: "right" },
       ...heads.flatMap((head): Grid["columns"] => [
         { name: `${metricTitle(mainMetric(record))} %`, group: headTitle(head), align: "right" },
-        ...(withTop5 ? [{ name: "top-5 %", group: headTitle(head), align: "right" as const }] : []),
-        { name: "chosen", group: headTitle(head), align: "left" },
+        ...second.map((metric) => ({
+          name: `${metricTitle(metric)} %`,
+          group: headTitle(head),
+          align: "right" as const,
+        })),
+        ...(withChosen ? [{ name: "chosen", group: headTitle(head), align: "left" as const }] : []),
       ]),
     ],
     rows: layersOf(record).map((layer) => {
