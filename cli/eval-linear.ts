@@ -7,6 +7,7 @@ import { linearSettings, type LinearSettings } from "../lib/settings/linear.js";
 import { trainingOf } from "../lib/settings/training.js";
 import { command, type CommandContext } from "./command.js";
 import { openExtraction } from "./features.js";
+import { tellTranslation } from "./translation.js";
 
 /** Settings that say where things are or how the work is done, and change no number: not part of the configuration. */
 const withoutEffect = [
@@ -54,18 +55,6 @@ export const evalLinear = command(linearSettings, async (given, context) => {
     await features.close();
   }
 });
-
-/** What became of each key of VISSL's file. */
-function tellTranslation({ protocol, progress }: CommandContext): void {
-  if (!protocol?.used) return;
-  const { used, changesNothing = {}, differs = [], meantFor } = protocol;
-  const inert = Object.entries(changesNothing).map(([key, why]) => `${key} (${why})`);
-  progress.note(`Used of VISSL's keys: ${used.join(", ")}`);
-  progress.note(`Changing nothing here: ${inert.join(", ")}`);
-  progress.note("Refused: none");
-  for (const sentence of differs) progress.note(`Other than in VISSL: ${sentence}`);
-  if (meantFor !== undefined) progress.note(`Batch size, epochs and rates are kept as meant for ${meantFor}`);
-}
 
 /** The loss goes by the data, so data of another kind would be another protocol. */
 function checkLabels({ splits }: FeatureSet, { protocol }: CommandContext): void {

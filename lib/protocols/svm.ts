@@ -9,51 +9,12 @@ import { digestOf } from "../files.js";
 import type { Progress } from "../progress.js";
 import type { ResultRecord } from "../results/record.js";
 import { openRunFolder, writeRecord } from "../results/run-folder.js";
-import { svmCosts, type CostOptions } from "../svm/costs.js";
-import type { SvmLoss } from "../svm/problem.js";
+import { svmCosts } from "../svm/costs.js";
 import { planSplits, type SplitPlan } from "./splits.js";
 import { classLabels, labelledRows, type ClassLabels } from "./svm-labels.js";
 import { evaluateLayer, type LayerSvms } from "./svm-layer.js";
+import { svmDefaults, type SvmProtocol } from "./svm-protocol.js";
 import { svmProtocol, svmRecord } from "./svm-record.js";
-
-/**
- * VISSL's linear SVMs: on each layer one a class against all others, at each of some costs; the cost of a class is the
- * one with the highest average precision in cross-validation.
- *
- * Source: VISSL, `train_svm` (protocols.md 1.6). Differences: every problem is solved to its optimum, and a class that is
- * not in every fold is an error.
- */
-export interface SvmProtocol extends CostOptions {
-  loss: SvmLoss;
-  /** How many times as much an error on a positive costs. */
-  positiveWeight: number;
-  /** Whether features are divided by their length: x / (‖x‖ + 1e-5), in single precision. */
-  normalize: boolean;
-  /** Of the cross-validation; at least 2. */
-  folds: number;
-  /** What labels of −1 are in training; test images are left out by them. VISSL trains on them as negatives. */
-  ignoredInTraining: "negative" | "drop";
-  /** Names or numbers of the classes that are trained. Default: all. */
-  classes?: (string | number)[];
-  /** Where each problem may stop: distance from its optimum, as a part of the objective. */
-  tolerance: number;
-  /** Part of all images that is reported on, where the data has neither `test` nor `val`; in (0, 1). */
-  testFraction: number;
-  splitSeed: number;
-}
-
-/** VISSL's settings on VOC07. */
-export const svmDefaults: SvmProtocol = {
-  costs: [0.01, 0.1, 1, 2, 5, 10, 15, 20, 50, 100, 1000],
-  loss: "squared_hinge",
-  positiveWeight: 2,
-  normalize: true,
-  folds: 3,
-  ignoredInTraining: "negative",
-  tolerance: 1e-6,
-  testFraction: 0.2,
-  splitSeed: 0,
-};
 
 export interface TrainSvmOptions extends Partial<SvmProtocol> {
   features: FeatureSet;
@@ -155,7 +116,7 @@ function layersOf(layers: FeatureLayer[], names = layers.map(({ name }) => name)
   });
 }
 
-const settingNames = [...Object.keys(svmDefaults), "base", "powers", "classes"] as (keyof SvmProtocol)[];
+const settingNames = [...Object.keys(svmDefaults), "costBase", "costPowers", "classes"] as (keyof SvmProtocol)[];
 
 function settingsOf(options: TrainSvmOptions): SvmProtocol {
   const given = settingNames.map((name) => [name, options[name]] as const).filter(([, value]) => value !== undefined);

@@ -4,9 +4,9 @@ export interface CostOptions {
   /** Above 0, each once. */
   costs: number[];
   /** Above 0; its powers come behind the list. */
-  base?: number;
+  costBase?: number;
   /** [start, end]: whole numbers, powers from start to end − 1. */
-  powers?: readonly [number, number];
+  costPowers?: readonly number[];
 }
 
 /**
@@ -15,12 +15,12 @@ export interface CostOptions {
  *
  * @throws UserError where there is none, one is not a positive number, or one comes twice.
  */
-export function svmCosts({ costs, base, powers }: CostOptions): number[] {
+export function svmCosts({ costs, costBase: base, costPowers: powers = [] }: CostOptions): number[] {
   if (base !== undefined && !(base > 0)) throw expected("a number above 0", "the base of the costs", base);
-  if (base !== undefined && !(powers && powers.every(Number.isInteger) && powers[0] < powers[1])) {
-    throw expected("two rising whole numbers", "the powers of the cost's base", powers);
+  const [start = 0, end = 0] = base === undefined ? [] : powers;
+  if (base !== undefined && !(powers.length === 2 && powers.every(Number.isInteger) && start < end)) {
+    throw expected("two rising whole numbers", "the powers of the costs' base", powers);
   }
-  const [start, end] = base === undefined ? [0, 0] : powers!;
   const all = [...costs, ...Array.from({ length: end - start }, (_, i) => base! ** (start + i))];
   if (all.length === 0) throw expected("at least one", "the costs", all);
   const wrong = all.find((cost) => !(cost > 0 && Number.isFinite(cost)));
