@@ -95,7 +95,8 @@ async function withLayerNames(settings: LinearSettings): Promise<LinearSettings>
 async function featuresOf(settings: LinearSettings, context: CommandContext): Promise<FeatureSet> {
   if (areThere(settings)) {
     const { openFeatures } = await import("../lib/features/open-features.js");
-    return openFeatures({ spec: settings.features, layers: readLayers(settings).map(layerName) });
+    const { features: spec, testFeatures: testSpec } = settings;
+    return openFeatures({ spec, testSpec, layers: readLayers(settings).map(layerName) });
   }
   const { options } = await openExtraction(imagesOf(settings), context);
   const { views } = settings;
