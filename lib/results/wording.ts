@@ -13,10 +13,17 @@ export function titleOf({ backbone, data }: ResultRecord): string {
 const headTitles: Record<string, string> = { fc: "FC", bn_fc: "BN→FC", svm: "SVM" };
 
 export function headTitle(head: string): string {
-  return headTitles[head] ?? head;
+  const [, shots] = /^svm_k(\d+)$/.exec(head) ?? [];
+  return shots === undefined ? (headTitles[head] ?? head) : `SVM, k = ${shots}`;
 }
 
-const metricTitles: Record<string, string> = { top1: "top-1", top5: "top-5", stepAp: "step-sum AP", meanAp: "mean AP", meanAp11: "11-point mean AP" };
+const metricTitles: Record<string, string> = {
+  top1: "top-1",
+  top5: "top-5",
+  stepAp: "step-sum AP",
+  meanAp: "mean AP",
+  meanAp11: "11-point mean AP",
+};
 
 export function metricTitle(metric: string): string {
   return metricTitles[metric] ?? metric;
