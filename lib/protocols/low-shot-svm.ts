@@ -17,27 +17,11 @@ import { writeLowShotFiles } from "./low-shot-files.js";
 import { evaluateShots, type LayerShots } from "./low-shot-layer.js";
 import { lowShotProtocol, lowShotRecord } from "./low-shot-record.js";
 import { planSplits, targetsOf, type SplitPlan } from "./splits.js";
-import { svmLayers, svmSettingsOf, type SvmProtocol, type TrainSvmOptions } from "./svm.js";
+import { svmLayers, svmSettingsOf, type TrainSvmOptions } from "./svm.js";
+import { lowShotDefaults, type LowShotProtocol } from "./svm-protocol.js";
 import { checkLabels, labelsOf, refuseUntested, wantedClasses } from "./svm-labels.js";
 
-/**
- * VISSL's low-shot SVMs: one class against all others from k images of each, for several k, each k drawn several times.
- * Every cost is tested. Which one is reported is chosen by cross-validation on the drawn images; what VISSL reports, the
- * cost that is best on the test images, is told beside it.
- *
- * Source: VISSL, `train_svm_low_shot` (protocols.md 1.7). Difference: every problem is solved to its optimum.
- */
-export interface LowShotProtocol extends Omit<SvmProtocol, "ignoredInTraining"> {
-  /** Images of each class, several numbers of them. */
-  lowShot: number[];
-  /** How often each is drawn. VISSL: 5. */
-  samples: number;
-}
-
-/** VISSL's numbers on VOC07. */
-export const lowShotDefaults = { lowShot: [1, 2, 4, 8, 16, 32, 64, 96], samples: 5 };
-
-export interface TrainLowShotSvmOptions extends TrainSvmOptions, Partial<LowShotProtocol> {
+export interface TrainLowShotSvmOptions extends Omit<TrainSvmOptions, "ignoredInTraining">, Partial<LowShotProtocol> {
   /** Folder of `{layer}_sample{s}_k{k}.npy`, where the images have been drawn before. Default: they are drawn. */
   lowShotTargets?: string;
 }

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { expected } from "../errors.js";
-import { svmDefaults } from "../protocols/svm-protocol.js";
+import { lowShotDefaults, svmDefaults } from "../protocols/svm-protocol.js";
 import { svmCosts } from "../svm/costs.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
 import {
@@ -125,8 +125,10 @@ export const svmSettings = defineSettings({
     samples: z
       .int()
       .min(1)
-      .default(5)
-      .describe("How often the images are drawn for each of these numbers")
+      .optional()
+      .describe(
+        `How often the images are drawn for each of these numbers; ${lowShotDefaults.samples} times where not given`,
+      )
       .meta(lowShotGroup),
     lowShotTargets: z
       .string()
@@ -175,9 +177,11 @@ export const svmSettings = defineSettings({
     },
   ],
   check: (settings) => {
-    const { backbone, data, features, testFeatures, transform, vissl, overrides, lowShot, lowShotTargets } = settings;
-    if (lowShotTargets !== undefined && lowShot === undefined) {
-      throw expected("--low-shot K,...", "--low-shot-targets", undefined, "Say which of the files are meant.");
+    const { backbone, data, features, testFeatures, transform, vissl, overrides, lowShot, lowShotTargets, samples } =
+      settings;
+    if (lowShot === undefined && (lowShotTargets !== undefined || samples !== undefined)) {
+      const beside = lowShotTargets === undefined ? "--samples" : "--low-shot-targets";
+      throw expected("numbers of images", `--low-shot beside ${beside}`, undefined);
     }
     if (overrides !== undefined && vissl === undefined) {
       throw expected("--vissl FILE.yaml", "overrides", undefined, `Settings are flags here: not ${overrides[0]}.`);
