@@ -134,4 +134,3 @@ export function testMatrix(labels: ClassLabels[]): Int8Array {
 export function labelledRows({ source: { targets }, rows }: Part): Uint32Array {
   return targets.kind === "single" ? rows.filter((row) => targets.labels[row]! >= 0) : rows;
 }
-

@@ -39,9 +39,16 @@ export function formatTable(record: ResultRecord, { kind, color = false }: Table
   const title = kind === "markdown" ? `**${titleOf(record)}**` : titleOf(record);
   const remarks = remarksOf(record);
   const byClass = hasClasses(record) ? [...gridLines(classGrid(record), { kind, color }), ""] : [];
-  return [title, "", ...lines, "", ...byClass, footnote(record), "", ...(remarks.length > 0 ? [...remarks, ""] : [])].join(
-    "\n",
-  );
+  return [
+    title,
+    "",
+    ...lines,
+    "",
+    ...byClass,
+    footnote(record),
+    "",
+    ...(remarks.length > 0 ? [...remarks, ""] : []),
+  ].join("\n");
 }
 
 function gridOf(record: ResultRecord): Grid {

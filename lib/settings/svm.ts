@@ -150,6 +150,7 @@ export const svmSettings = defineSettings({
       meaning: "A published protocol.",
     },
   ],
+  foreign: async (options) => (await import("../vissl/settings-layer.js")).visslSvmLayer(options),
   check: (settings) => {
     const { backbone, data, features, testFeatures, transform, vissl, overrides } = settings;
     if (overrides !== undefined && vissl === undefined) {
