@@ -1,0 +1,268 @@
+import * as tf from "@tensorflow/tfjs";
+
+import { Column } from "./column.js";
+import type { Basis, Preconditioner } from "./preconditioner.js";
+import { applyStrong, preconditioner, strongestDirections } from "./preconditioner.js";
+import type { SvmObjective, SvmProblem, SvmRows, SvmSolver } from "./problem.js";
+import type { RowProducts } from "./products.js";
+import { rowProducts } from "./products.js";
+
+/** Columns × rows that are under way at a time; a column keeps eight float64 a row. */
+const groupLimit = 4_000_000;
+
+/**
+ * Opens a solver on rows.
+ *
+ * @param options.rows finite float32 features; they are copied to the backend.
+ * @param options.objective loss, weight of the positive rows and tolerance.
+ */
+export async function openSvmSolver(options: { rows: SvmRows; objective: SvmObjective }): Promise<SvmSolver> {
+  const { rows, objective } = options;
+  const products = rowProducts(rows);
+  let basis: Basis | undefined;
+
+  return {
+    solve: async ({ problems, costs, onSolution, onProgress, signal }) => {
+      products.expect(25 * problems.length * costs.length);
+      basis ??= await basisOf(rows, products, problems.length * costs.length);
+      const families = familiesOf(problems);
+      let solved = 0;
+      const limit = Math.max(1, Math.floor(groupLimit / rows.count));
+      for (const group of groupsOf(families, limit)) {
+        await solveGroup({
+          rows,
+          products,
+          basis,
+          group: group.map((family) => family.map((index) => new Column(index, problems[index]!, objective))),
+          costs,
+          signal,
+          onSolved: (column, cost, weights, bias) => {
+            onSolution({
+              problem: column.index,
+              cost,
+              scores: Float32Array.from(column.scores),
+              weights,
+              bias,
+              objective: column.objective,
+              gap: column.gap,
+              steps: column.steps,
+              converged: column.converged,
+            });
+            onProgress?.(++solved);
+          },
+        });
+      }
+    },
+    dispose: () => {
+      products.dispose();
+      basis?.dispose();
+    },
+  };
+}
+
+async function basisOf(rows: SvmRows, products: RowProducts, tasks: number): Promise<Basis | undefined> {
+  const most = Math.min(rows.count, rows.width) / 4;
+  const rank = Math.min(128, Math.floor(most), 16 * tasks);
+  if (rank < 8) return undefined;
+  return strongestDirections({ products, count: rows.count, rank, squaredLengths: squaredLengths(rows) });
+}
+
+/** Of each row, with the bias's feature. */
+function squaredLengths(rows: SvmRows): Float64Array {
+  const lengths = new Float64Array(rows.count);
+  let row = 0;
+  for (const block of rows.blocks) {
+    for (let at = 0; at < block.length; at += rows.width) {
+      let sum = 1;
+      for (let i = at; i < at + rows.width; i++) sum += block[i]! ** 2;
+      lengths[row++] = sum;
+    }
+  }
+  return lengths;
+}
+
+/**
+ * Problems that differ only in which rows take part, such as the folds of a class, the one with most rows first. They
+ * share a preconditioner.
+ */
+function familiesOf(problems: SvmProblem[]): number[][] {
+  const sizes = problems.map(({ sides }) => sides.reduce((n, side) => n + (side === 0 ? 0 : 1), 0));
+  const order = problems.map((_, i) => i).sort((a, b) => sizes[b]! - sizes[a]! || a - b);
+  const families: number[][] = [];
+  for (const index of order) {
+    const { sides } = problems[index]!;
+    const family = families.find(([leader]) => {
+      const all = problems[leader!]!.sides;
+      return sides.every((side, i) => side === 0 || side === all[i]);
+    });
+    if (family) family.push(index);
+    else families.push([index]);
+  }
+  return families.sort((a, b) => a[0]! - b[0]!);
+}
+
+function groupsOf(families: number[][], limit: number): number[][][] {
+  const groups: number[][][] = [];
+  let size = Infinity;
+  for (const family of families.flatMap((f) => (f.length > limit ? f.map((i) => [i]) : [f]))) {
+    if (size + family.length > limit) {
+      groups.push([]);
+      size = 0;
+    }
+    groups.at(-1)!.push(family);
+    size += family.length;
+  }
+  return groups;
+}
+
+interface Family {
+  columns: Column[];
+  preconditioner?: Preconditioner;
+}
+
+async function solveGroup(options: {
+  rows: SvmRows;
+  products: RowProducts;
+  basis: Basis | undefined;
+  group: Column[][];
+  costs: number[];
+  signal?: AbortSignal;
+  onSolved: (column: Column, cost: number, weights: Float32Array, bias: number) => void;
+}): Promise<void> {
+  const { rows, products, basis, group, costs, signal, onSolved } = options;
+  const families: Family[] = group.map((columns) => ({ columns }));
+  const all = group.flat();
+  for (const cost of costs) {
+    for (const family of families) {
+      for (const column of family.columns) column.begin(cost);
+      if (basis) family.preconditioner = await preconditioner(basis, family.columns[0]!.curvatures, rows.width);
+    }
+    for (;;) {
+      signal?.throwIfAborted();
+      const stepping = families.flatMap((family) =>
+        family.columns.filter(({ state }) => state === "step").map((column) => ({ column, family })),
+      );
+      const checking = all.filter(({ state }) => state === "check");
+      if (stepping.length > 0) await advance(rows.count, products, basis, stepping);
+      else if (checking.length > 0) await check(rows, products, checking, cost, onSolved);
+      else break;
+    }
+  }
+}
+
+/** One step of conjugate gradients for each column. */
+async function advance(
+  count: number,
+  products: RowProducts,
+  basis: Basis | undefined,
+  stepping: { column: Column; family: Family }[],
+): Promise<void> {
+  const k = stepping.length;
+  const residuals = new Float32Array(k * count);
+  stepping.forEach(({ column, family }, j) => {
+    const rest = family.preconditioner?.rest ?? 1;
+    for (let i = 0; i < count; i++) residuals[j * count + i] = column.residual[i]! / rest;
+  });
+  let vectors = tf.tensor2d(residuals, [k, count]);
+  const strongParts = new Float64Array(k);
+  if (basis) {
+    const projected = tf.matMul(vectors, basis.scores);
+    const strong = Float64Array.from(await projected.data());
+    projected.dispose();
+    stepping.forEach(({ family }, j) => {
+      const { rest } = family.preconditioner!;
+      const at = j * basis.rank;
+      for (let i = at; i < at + basis.rank; i++) strong[i]! *= rest;
+      const before = strong.slice(at, at + basis.rank);
+      applyStrong(family.preconditioner!, strong, at);
+      strongParts[j] = before.reduce((sum, c, i) => sum + c * strong[at + i]!, 0);
+    });
+    const corrected = tf.tidy(() =>
+      tf.add<tf.Tensor2D>(vectors, tf.matMul(tf.tensor2d(Float32Array.from(strong), [k, basis.rank]), basis.lift)),
+    );
+    vectors.dispose();
+    vectors = corrected;
+  }
+  const scores = products.kernel(vectors);
+  const [vectorData, scoreData] = [(await vectors.data()) as Float32Array, (await scores.data()) as Float32Array];
+  tf.dispose([vectors, scores]);
+  stepping.forEach(({ column, family }, j) =>
+    column.advance(vectorData, scoreData, j * count, family.preconditioner?.rest ?? 1, strongParts[j]!),
+  );
+}
+
+/** Judges the candidates of columns, and hands over those that are solved. */
+async function check(
+  rows: SvmRows,
+  products: RowProducts,
+  checking: Column[],
+  cost: number,
+  onSolved: (column: Column, cost: number, weights: Float32Array, bias: number) => void,
+): Promise<void> {
+  const { count, width } = rows;
+  const k = checking.length;
+  const coefficients = new Float32Array(k * count);
+  const duals = new Float32Array(k * count);
+  checking.forEach((column, j) => column.candidate(coefficients, duals, j * count));
+  const [weights, dualWeights, scores] = tf.tidy(() => {
+    const w = products.weights(tf.tensor2d(coefficients, [k, count]));
+    return [w, products.weights(tf.tensor2d(duals, [k, count])), products.scores(w)];
+  });
+  const weightData = (await weights.data()) as Float32Array;
+  const dualWeightData = (await dualWeights.data()) as Float32Array;
+  const scoreData = (await scores.data()) as Float32Array;
+  tf.dispose([weights, dualWeights, scores]);
+  for (const [j, column] of checking.entries()) {
+    const beta = coefficients.subarray(j * count, (j + 1) * count);
+    const alpha = duals.subarray(j * count, (j + 1) * count);
+    let own: Float32Array | Float64Array = weightData.slice(j * width, (j + 1) * width);
+    let other: Float32Array | Float64Array = dualWeightData.subarray(j * width, (j + 1) * width);
+    const bias = sum(beta);
+    let ownScores = Float64Array.from(scoreData.subarray(j * count, (j + 1) * count), (score) => score + bias);
+    if (column.exact) {
+      own = exactWeights(rows, beta);
+      other = exactWeights(rows, alpha);
+      ownScores = exactScores(rows, own).map((score) => score + bias);
+    }
+    let squaredNorm = bias ** 2;
+    let squaredDistance = (bias - sum(alpha)) ** 2;
+    for (let i = 0; i < width; i++) {
+      squaredNorm += own[i]! ** 2;
+      squaredDistance += (own[i]! - other[i]!) ** 2;
+    }
+    column.judge({ coefficients: beta, duals: alpha, scores: ownScores, squaredNorm, squaredDistance });
+    if (column.state === "done") onSolved(column, cost, Float32Array.from(own), bias);
+  }
+}
+
+function sum(values: Float32Array): number {
+  let sum = 0;
+  for (const value of values) sum += value;
+  return sum;
+}
+
+/** Xᵀ·coefficients in double precision. */
+function exactWeights(rows: SvmRows, coefficients: Float32Array): Float64Array {
+  const weights = new Float64Array(rows.width);
+  eachRow(rows, (row, block, at) => {
+    const beta = coefficients[row]!;
+    if (beta !== 0) for (let i = 0; i < rows.width; i++) weights[i]! += beta * block[at + i]!;
+  });
+  return weights;
+}
+
+/** X·weights in double precision. */
+function exactScores(rows: SvmRows, weights: Float32Array | Float64Array): Float64Array {
+  const scores = new Float64Array(rows.count);
+  eachRow(rows, (row, block, at) => {
+    let sum = 0;
+    for (let i = 0; i < rows.width; i++) sum += weights[i]! * block[at + i]!;
+    scores[row] = sum;
+  });
+  return scores;
+}
+
+function eachRow(rows: SvmRows, visit: (row: number, block: Float32Array, at: number) => void): void {
+  let row = 0;
+  for (const block of rows.blocks) for (let at = 0; at < block.length; at += rows.width) visit(row++, block, at);
+}
