@@ -270,7 +270,7 @@ describe("what cannot be trained on is refused, and nothing is written", () => {
     );
     expect(error).toBeInstanceOf(UserError);
     expect((error as UserError).message).toContain(sentence);
-    for (const file of ["result.json", "features", "training"]) expect(existsSync(path.join(out, file))).toBe(false);
+    for (const file of ["result.json", "features"]) expect(existsSync(path.join(out, file))).toBe(false);
   });
 
   test("a folder of another configuration", async () => {
