@@ -7,7 +7,7 @@ import { linearSettings, type LinearSettings } from "../lib/settings/linear.js";
 import { trainingOf } from "../lib/settings/training.js";
 import { command, type CommandContext } from "./command.js";
 import { openExtraction } from "./features.js";
-import { tellTranslation } from "./translation.js";
+import { checkLabels, tellTranslation } from "./published.js";
 
 /** Settings that say where things are or how the work is done, and change no number: not part of the configuration. */
 const withoutEffect = [
@@ -55,16 +55,6 @@ export const evalLinear = command(linearSettings, async (given, context) => {
     await features.close();
   }
 });
-
-/** The loss goes by the data, so data of another kind would be another protocol. */
-function checkLabels({ splits }: FeatureSet, { protocol }: CommandContext): void {
-  if (protocol?.labels === undefined) return;
-  const { kind } = (splits.train ?? splits.all)!.targets;
-  const received = kind === "multi" ? "several" : "one";
-  if (received === protocol.labels) return;
-  const words = { one: "one label", several: "several labels" };
-  throw expected(`data with ${words[protocol.labels]} an image`, `the protocol ${protocol.id}`, words[received]);
-}
 
 /**
  * Where heads choose their layers, or layers are joined: all of them as the features name them, without a pooling that is

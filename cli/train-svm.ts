@@ -7,7 +7,7 @@ import type { ResultRecord } from "../lib/results/record.js";
 import { svmSettings, type SvmSettings } from "../lib/settings/svm.js";
 import { command, type CommandContext } from "./command.js";
 import { openExtraction } from "./features.js";
-import { tellTranslation } from "./translation.js";
+import { checkLabels, tellTranslation } from "./published.js";
 
 /** Settings that say where things are or how the work is done, and change no number: not part of the configuration. */
 const withoutEffect = ["out", "device", "threads", "workers", "lookAhead", "featuresRoot", "imageBatchSize"];
@@ -20,6 +20,7 @@ export const trainSvm = command(svmSettings, async (settings, context) => {
   await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
   const features = await featuresOf(settings, context);
   try {
+    checkLabels(features, context);
     const { title, arch } = features.backbone ?? { title: "own", arch: "features" };
     const out =
       settings.out ??

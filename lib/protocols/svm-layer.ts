@@ -8,7 +8,15 @@ import type { SvmSolver } from "../svm/problem.js";
 import type { SvmRun } from "./svm.js";
 import { writeLayerFiles } from "./svm-files.js";
 import { layerBlocks, layerRows } from "./svm-rows.js";
-import { savedUnit, saveUnit, solveUnit, unitsOf, type SolvedClass, type SolvedUnit, type SvmUnit } from "./svm-unit.js";
+import {
+  savedUnit,
+  saveUnit,
+  solveUnit,
+  unitsOf,
+  type SolvedClass,
+  type SolvedUnit,
+  type SvmUnit,
+} from "./svm-unit.js";
 
 /** One class of a layer at the cost that was chosen for it. */
 export interface ClassSvm extends SolvedClass {

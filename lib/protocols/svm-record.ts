@@ -90,7 +90,8 @@ function notesOn({ costs }: SvmRun, classes: ClassResult[], zeroRows: LayerSvms[
   const [least, most] = [Math.min(...costs), Math.max(...costs)];
   if (costs.length > 1) {
     if (at(most) > classes.length / 2) notes.push("The largest cost was the best for most classes: try larger ones.");
-    if (at(least) > classes.length / 2) notes.push("The smallest cost was the best for most classes: try smaller ones.");
+    if (at(least) > classes.length / 2)
+      notes.push("The smallest cost was the best for most classes: try smaller ones.");
   }
   if (zeroRows.train + zeroRows.test > 0) notes.push(`${zeroRowsText(zeroRows)}.`);
   return notes;

@@ -31,7 +31,12 @@ const rowsPerBlock = 4096;
 export async function* layerBlocks(options: LayerRowsOptions): AsyncGenerator<RowBlock> {
   const { part, layer, normalize, signal } = options;
   const { source, rows: all } = part;
-  for await (const { rows, features } of source.pass({ rows: all, batchSize: rowsPerBlock, layers: [layer], once: true })) {
+  for await (const { rows, features } of source.pass({
+    rows: all,
+    batchSize: rowsPerBlock,
+    layers: [layer],
+    once: true,
+  })) {
     signal?.throwIfAborted();
     const [count, width] = features[layer]!.shape;
     // What the backend gives may be its own memory.

@@ -79,9 +79,7 @@ export async function writeScores(options: {
       for (const [i, id] of ids.entries()) {
         const at = (c: number) => i * classes.length + c;
         const named = (value: number) => classes.filter((_, c) => targets[at(c)] === value).join("|");
-        await handle.write(
-          csvLine([seed, id, named(1), named(-1), ...classes.map((_, c) => textOf(scores[at(c)]!))]),
-        );
+        await handle.write(csvLine([seed, id, named(1), named(-1), ...classes.map((_, c) => textOf(scores[at(c)]!))]));
       }
     }
   });

@@ -11,7 +11,9 @@ export async function costFigure(options: {
   classes: { name: string; crossval: number[]; chosen: number }[];
 }): Promise<Figure> {
   const { title, costs, classes } = options;
-  const values = classes.flatMap(({ name, crossval }) => costs.map((cost, i) => ({ name, cost, ap: 100 * crossval[i]! })));
+  const values = classes.flatMap(({ name, crossval }) =>
+    costs.map((cost, i) => ({ name, cost, ap: 100 * crossval[i]! })),
+  );
   const means = costs.map((cost, i) => {
     return { cost, ap: (100 * classes.reduce((sum, { crossval }) => sum + crossval[i]!, 0)) / classes.length };
   });

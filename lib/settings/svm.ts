@@ -176,6 +176,7 @@ export const svmSettings = defineSettings({
       meaning: "A published protocol.",
     },
   ],
+  foreign: async (options) => (await import("../vissl/settings-layer.js")).visslSvmLayer(options),
   check: (settings) => {
     const { backbone, data, features, testFeatures, transform, vissl, overrides, lowShot, lowShotTargets, samples } =
       settings;

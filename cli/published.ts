@@ -1,3 +1,5 @@
+import { expected } from "../lib/errors.js";
+import type { FeatureSet } from "../lib/features/feature-set.js";
 import type { CommandContext } from "./command.js";
 
 /** What became of each key of VISSL's file. */
@@ -10,4 +12,14 @@ export function tellTranslation({ protocol, progress }: CommandContext): void {
   progress.note("Refused: none");
   for (const sentence of differs) progress.note(`Other than in VISSL: ${sentence}`);
   if (meantFor !== undefined) progress.note(`Batch size, epochs and rates are kept as meant for ${meantFor}`);
+}
+
+/** A published protocol is of data with one label an image or with several; the other kind would be another protocol. */
+export function checkLabels({ splits }: FeatureSet, { protocol }: CommandContext): void {
+  if (protocol?.labels === undefined) return;
+  const { kind } = (splits.train ?? splits.all)!.targets;
+  const received = kind === "multi" ? "several" : "one";
+  if (received === protocol.labels) return;
+  const words = { one: "one label", several: "several labels" };
+  throw expected(`data with ${words[protocol.labels]} an image`, `the protocol ${protocol.id}`, words[received]);
 }
