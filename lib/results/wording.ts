@@ -16,7 +16,13 @@ export function headTitle(head: string): string {
   return headTitles[head] ?? head;
 }
 
-const metricTitles: Record<string, string> = { top1: "top-1", top5: "top-5", stepAp: "step-sum AP", meanAp: "mean AP", meanAp11: "11-point mean AP" };
+const metricTitles: Record<string, string> = {
+  top1: "top-1",
+  top5: "top-5",
+  stepAp: "step-sum AP",
+  meanAp: "mean AP",
+  meanAp11: "11-point mean AP",
+};
 
 export function metricTitle(metric: string): string {
   return metricTitles[metric] ?? metric;
