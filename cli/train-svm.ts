@@ -2,6 +2,8 @@ import path from "node:path";
 
 import { expected } from "../lib/errors.js";
 import type { FeatureSet } from "../lib/features/feature-set.js";
+import type { TrainLowShotSvmOptions } from "../lib/protocols/low-shot-svm.js";
+import type { ResultRecord } from "../lib/results/record.js";
 import { svmSettings, type SvmSettings } from "../lib/settings/svm.js";
 import { command, type CommandContext } from "./command.js";
 import { openExtraction } from "./features.js";
@@ -13,18 +15,19 @@ const withoutEffect = ["out", "device", "threads", "workers", "lookAhead", "feat
 export const trainSvm = command(svmSettings, async (settings, context) => {
   tellTranslation(context);
   const { prepareBackend } = await import("../lib/backend/backend.js");
-  const { trainSvm: train } = await import("../lib/protocols/svm.js");
   const { formatTable } = await import("../lib/results/table.js");
-  const { layerFileName } = await import("../lib/results/wording.js");
+  const { layerFileName, layersOf } = await import("../lib/results/wording.js");
   await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
   const features = await featuresOf(settings, context);
   try {
     checkLabels(features, context);
     const { title, arch } = features.backbone ?? { title: "own", arch: "features" };
-    const out = settings.out ?? path.join("runs", `${title}-${arch}-${features.data.name}`, "svm");
+    const out =
+      settings.out ??
+      path.join("runs", `${title}-${arch}-${features.data.name}`, settings.lowShot ? "svm-low-shot" : "svm");
     const told = Object.entries(settings).filter(([key]) => !withoutEffect.includes(key));
     const published = context.protocol ? { protocol: context.protocol } : {};
-    const record = await train({
+    const record = await trained({
       ...settings,
       ...context,
       features,
@@ -33,15 +36,21 @@ export const trainSvm = command(svmSettings, async (settings, context) => {
       settings: { ...published, ...Object.fromEntries(told) },
     });
     const table = formatTable(record, { kind: "text", color: process.stdout.isTTY });
-    const folders = record.results.map(({ layer }) => `${layerFileName(layer)}/`).join(", ");
+    const files = settings.lowShot ? "low_shot.svg, low_shot.csv" : "table.csv, depth.svg";
+    const folders = layersOf(record).map((layer) => `${layerFileName(layer)}/`);
     return {
-      text: `\n${table}\nIn ${out}: result.json, table.md, table.csv, depth.svg; VISSL's files and figures in ${folders}\n`,
+      text: `\n${table}\nIn ${out}: result.json, table.md, ${files}; VISSL's files in ${folders.join(", ")}\n`,
       json: record,
     };
   } finally {
     await features.close();
   }
 });
+
+async function trained(options: TrainLowShotSvmOptions): Promise<ResultRecord> {
+  if (options.lowShot) return (await import("../lib/protocols/low-shot-svm.js")).trainLowShotSvm(options);
+  return (await import("../lib/protocols/svm.js")).trainSvm(options);
+}
 
 async function featuresOf(settings: SvmSettings, context: CommandContext): Promise<FeatureSet> {
   const { backbone, data, features: spec, testFeatures: testSpec, layers } = settings;

@@ -43,6 +43,7 @@ export { applyTransform, parseTransform, type Transform } from "./images/transfo
 export type { Schedule } from "./optim/schedule.js";
 export { silent, terminalProgress, type Progress, type ProgressTask } from "./progress.js";
 export { evalLinear, type EvalLinearOptions, type LinearProtocol } from "./protocols/linear.js";
+export { trainLowShotSvm, type TrainLowShotSvmOptions } from "./protocols/low-shot-svm.js";
 export { trainSvm, type TrainSvmOptions } from "./protocols/svm.js";
 export type { SvmProtocol } from "./protocols/svm-protocol.js";
 export { compareRuns, type CompareOptions } from "./results/compare.js";

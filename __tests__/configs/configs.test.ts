@@ -141,6 +141,23 @@ test("VISSL's SVMs on VOC07 are the defaults, on five layers", async () => {
   expect(layers.map(({ width }) => width)).toEqual([9216, 9216, 8192, 9216, 8192]);
 });
 
+test.each([
+  ["vissl/svm-voc07-low-shot", "several", [1, 2, 4, 8, 16, 32, 64, 96], [9216, 8192]],
+  ["vissl/svm-places205-low-shot", "one", [10, 100], [8192, 2048]],
+])("%s draws few images of each class, five times", async (name, labels, lowShot, widths) => {
+  for (const word of ["Source", "Fixed", "Differs", "Expected", "Time"])
+    expect(headerOf(name)).toMatch(new RegExp(`^# ${word} +\\S`, "m"));
+  const [, command] = /^# {3}npx train-svm (.*)$/m.exec(headerOf(name)) ?? [];
+  const argv = command!.trim().split(" ");
+  expect(argv.slice(0, 2)).toEqual(["--config", name]);
+  const flags = readFlags({ definition: svmSettings, argv });
+  const { settings, protocol } = await loadSettings({ definition: svmSettings, flags });
+  expect(protocol).toEqual({ id: name.replace("/", "-"), version: 1, labels });
+  expect([settings.lowShot, settings.samples]).toEqual([lowShot, 5]);
+  const taps = [...resnet, vector("res5avg")];
+  expect(parseLayers({ text: settings.layers as string[], taps }).map(({ width }) => width)).toEqual(widths);
+});
+
 test("published settings let stored features and views in", async () => {
   expect((await load("vissl/imagenet1k", ...images, "--features", "stored")).settings.features).toBe("stored");
   expect((await load("vissl/imagenet1k", ...images, "--features", "stored", "--views", "4")).settings.views).toBe(4);

@@ -9,6 +9,7 @@ import { writeScores } from "../results/predictions.js";
 import { costFigure, precisionRecallFigure } from "../results/svm-figures.js";
 import { fileNameOf, layerFileName } from "../results/wording.js";
 import { costText } from "../svm/costs.js";
+import { addedToLength } from "../svm/normalise.js";
 import type { SvmRun } from "./svm.js";
 import { testMatrix } from "./svm-labels.js";
 import { chosenMatrix, type LayerSvms } from "./svm-layer.js";
@@ -92,5 +93,12 @@ async function exportSvms({ labels, settings }: SvmRun, { layer, classes }: Laye
     initial: "torch",
   };
   const names = labels.map(({ name }) => name);
-  await exportHead({ dir, head, weights: { weight: weights, bias: biases }, classes: names, activation: "sigmoid" });
+  await exportHead({
+    dir,
+    head,
+    weights: { weight: weights, bias: biases },
+    classes: names,
+    activation: "sigmoid",
+    lengthAdded: settings.normalize ? addedToLength : undefined,
+  });
 }

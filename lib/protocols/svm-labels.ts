@@ -41,7 +41,6 @@ export function classLabels(options: ClassLabelsOptions): ClassLabels[] {
     const sides = ofTrain.map((label) => (label === 1 ? 1 : label === 0 || ignored === "negative" ? -1 : 0));
     return { index, name: classes[index]!, sides, folds: foldsOf(sides, folds), test: labelsOf(test, index) };
   });
-  const named = "Name the classes to train with --classes";
   refuse(labels, {
     what: `at least ${folds} training images of every class, one a fold,`,
     count: ({ sides }) => countOf(sides, 1),
@@ -54,13 +53,20 @@ export function classLabels(options: ClassLabelsOptions): ClassLabels[] {
     least: folds,
     hint: `${named}.`,
   });
+  refuseUntested(labels);
+  return labels;
+}
+
+const named = "Name the classes to train with --classes";
+
+/** @throws UserError where a class has no test image. */
+export function refuseUntested(labels: Pick<ClassLabels, "name" | "test">[]): void {
   refuse(labels, {
     what: "at least one test image of every class",
     count: (one) => countOf(one.test, 1),
     least: 1,
     hint: `Without one there is no average precision. ${named}.`,
   });
-  return labels;
 }
 
 export function countOf(labels: ArrayLike<number>, value: number): number {
@@ -69,7 +75,12 @@ export function countOf(labels: ArrayLike<number>, value: number): number {
   return count;
 }
 
-function wantedClasses(classes: string[], wanted: (string | number)[] = classes.map((_, c) => c)): number[] {
+/**
+ * Numbers of the classes that are wanted; all where undefined.
+ *
+ * @throws UserError where one is unknown or named twice.
+ */
+export function wantedClasses(classes: string[], wanted: (string | number)[] = classes.map((_, c) => c)): number[] {
   const numbers = wanted.map((one) => {
     const named = classes.indexOf(String(one));
     const index = named >= 0 ? named : /^\d+$/.test(String(one)) ? Number(one) : -1;
@@ -84,7 +95,8 @@ function wantedClasses(classes: string[], wanted: (string | number)[] = classes.
   return numbers;
 }
 
-function checkLabels({ source: { targets, ids } }: Part, classes: string[], name: string): void {
+/** @throws UserError where a label is none that images of this kind can have. */
+export function checkLabels({ source: { targets, ids } }: Part, classes: string[], name: string): void {
   const multi = targets.kind === "multi";
   const columns = multi ? targets.classes : 1;
   const most = multi ? 1 : classes.length - 1;
@@ -96,13 +108,15 @@ function checkLabels({ source: { targets, ids } }: Part, classes: string[], name
   throw expected(what, `the label of ${of}the ${name} image ${image}`, targets.labels[wrong]);
 }
 
-function labelsOf({ source: { targets }, rows }: Part, index: number): Int8Array {
+/** Of one class: 1 present, 0 absent, −1 ignored. */
+export function labelsOf({ source: { targets }, rows }: Part, index: number): Int8Array {
   const { kind, labels } = targets;
   if (kind === "multi") return Int8Array.from(rows, (row) => labels[row * targets.classes + index]!);
   return Int8Array.from(rows, (row) => (labels[row] === index ? 1 : 0));
 }
 
-function foldsOf(sides: Int8Array, folds: number): Int32Array {
+/** The fold that each row is held out in; −1 where it takes no part. */
+export function foldsOf(sides: Int8Array, folds: number): Int32Array {
   const rows = Uint32Array.from(sides.keys()).filter((row) => sides[row] !== 0);
   const found = stratifiedFolds({ labels: Array.from(rows, (row) => sides[row]!), folds });
   const all = new Int32Array(sides.length).fill(-1);
@@ -110,9 +124,9 @@ function foldsOf(sides: Int8Array, folds: number): Int32Array {
   return all;
 }
 
-function refuse(
-  labels: ClassLabels[],
-  rule: { what: string; count: (one: ClassLabels) => number; least: number; hint: string },
+function refuse<T extends Pick<ClassLabels, "name">>(
+  labels: T[],
+  rule: { what: string; count: (one: T) => number; least: number; hint: string },
 ): void {
   const { what, count, least, hint } = rule;
   const few = labels.filter((one) => count(one) < least);

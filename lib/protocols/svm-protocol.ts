@@ -39,3 +39,20 @@ export const svmDefaults: SvmProtocol = {
   testFraction: 0.2,
   splitSeed: 0,
 };
+
+/**
+ * VISSL's low-shot SVMs: one class against all others from k images of each, for several k, each k drawn several times.
+ * Every cost is tested. Which one is reported is chosen by cross-validation on the drawn images; what VISSL reports, the
+ * cost that is best on the test images, is told beside it.
+ *
+ * Source: VISSL, `train_svm_low_shot` (protocols.md 1.7). Difference: every problem is solved to its optimum.
+ */
+export interface LowShotProtocol extends Omit<SvmProtocol, "ignoredInTraining"> {
+  /** Images of each class, several numbers of them. */
+  lowShot: number[];
+  /** How often each is drawn. */
+  samples: number;
+}
+
+/** VISSL's numbers on VOC07. */
+export const lowShotDefaults = { lowShot: [1, 2, 4, 8, 16, 32, 64, 96], samples: 5 };

@@ -40,8 +40,16 @@ export interface SolvedUnit {
 /** Problems that are solved at once: what fills products of matrices, and is not much to lose. */
 const problemsAtOnce = 80;
 
+/** What is to be solved of each class. */
+export interface SolvedRun {
+  labels: ClassLabels[];
+  costs: number[];
+  settings: { folds: number };
+  signal?: AbortSignal;
+}
+
 /** The classes of a layer, cut by their number and that of the folds alone. */
-export function unitsOf(run: SvmRun, { layer, width }: Pick<SvmUnit, "layer" | "width">): SvmUnit[] {
+export function unitsOf(run: SolvedRun, { layer, width }: Pick<SvmUnit, "layer" | "width">): SvmUnit[] {
   const { labels, settings } = run;
   const size = Math.max(1, Math.floor(problemsAtOnce / (settings.folds + 1)));
   const count = Math.ceil(labels.length / size);
@@ -50,7 +58,7 @@ export function unitsOf(run: SvmRun, { layer, width }: Pick<SvmUnit, "layer" | "
 
 /** Cross-validates and trains the classes of a unit at every cost. */
 export async function solveUnit(options: {
-  run: SvmRun;
+  run: Omit<SolvedRun, "labels">;
   unit: SvmUnit;
   solver: SvmSolver;
   task: ProgressTask;

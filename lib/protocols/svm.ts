@@ -72,7 +72,7 @@ export async function trainSvm(options: TrainSvmOptions): Promise<ResultRecord> 
 
 function prepare(options: TrainSvmOptions): SvmRun {
   const { features, out, progress, signal } = options;
-  const settings = settingsOf(options);
+  const settings = svmSettingsOf(options);
   const costs = svmCosts(settings);
   const { positiveWeight, tolerance } = settings;
   for (const [name, value] of Object.entries({ positiveWeight, tolerance })) {
@@ -88,7 +88,7 @@ function prepare(options: TrainSvmOptions): SvmRun {
     folds: settings.folds,
     ignored: settings.ignoredInTraining,
   });
-  const layers = layersOf(plan.train.source.layers, options.layers);
+  const layers = svmLayers(plan.train.source.layers, options.layers);
   const resolved = { ...settings, ...options.settings, layers: layers.map(({ name }) => name) };
   return {
     features,
@@ -106,7 +106,8 @@ function prepare(options: TrainSvmOptions): SvmRun {
   };
 }
 
-function layersOf(layers: FeatureLayer[], names = layers.map(({ name }) => name)): FeatureLayer[] {
+/** @throws UserError where there is no such layer. */
+export function svmLayers(layers: FeatureLayer[], names = layers.map(({ name }) => name)): FeatureLayer[] {
   const known = layers.map(({ name }) => name);
   if (names.length === 0) throw expected("at least one", "the layers", names);
   return names.map((name) => {
@@ -118,7 +119,8 @@ function layersOf(layers: FeatureLayer[], names = layers.map(({ name }) => name)
 
 const settingNames = [...Object.keys(svmDefaults), "costBase", "costPowers", "classes"] as (keyof SvmProtocol)[];
 
-function settingsOf(options: TrainSvmOptions): SvmProtocol {
+/** What is given, and VISSL's settings for what is not. */
+export function svmSettingsOf(options: TrainSvmOptions): SvmProtocol {
   const given = settingNames.map((name) => [name, options[name]] as const).filter(([, value]) => value !== undefined);
   return { ...svmDefaults, ...(Object.fromEntries(given) as Partial<SvmProtocol>) };
 }

@@ -52,6 +52,21 @@ const classResultSchema = z.strictObject({
   converged: z.boolean(),
 });
 
+/** SVMs of one layer from k images of each class, drawn several times; a sample is what elsewhere is a seed. */
+const lowShotSchema = z.strictObject({
+  k: z.number().int().positive(),
+  /** Images that were drawn, a number a sample. */
+  images: z.array(count).min(1),
+  /** The cost that was chosen on the drawn images, one a sample; `metrics` tells what it gives. */
+  costs: z.array(z.number().positive()).min(1),
+  /** Mean AP on the images that are reported, a number a trial (cost). */
+  byCost: z.array(spreadSchema).min(1),
+  /** The cost of the highest mean in `byCost`. It was chosen on the images that are reported: the number is too good. */
+  oracle: z.strictObject({ cost: z.number().positive(), meanAp: spreadSchema }),
+  /** How far the worst solution is from its optimum at most, a part of the objective. */
+  gap: z.number(),
+});
+
 /** One layer under one head. */
 const layerResultSchema = z.strictObject({
   /** As asked for: a tap, or a tap with a pooling, e.g. `res4:avg_pool(8x8,3,0)`. */
@@ -82,6 +97,8 @@ const layerResultSchema = z.strictObject({
   converged: z.boolean(),
   /** Of protocols that solve each class by itself: what became of each. */
   classes: z.array(classResultSchema).min(1).optional(),
+  /** Of protocols that draw small training sets: one size. */
+  lowShot: lowShotSchema.optional(),
   /** Sentences that a reader of the number should know, e.g. that the best learning rate was the largest tried. */
   notes: z.array(z.string()),
 });

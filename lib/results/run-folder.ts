@@ -9,6 +9,8 @@ import { classCsv, hasClasses } from "./class-table.js";
 import { firstDifference } from "./difference.js";
 import { depthFigure } from "./figure.js";
 import { sweepFigure } from "./heat-map.js";
+import { lowShotFigure } from "./low-shot-figure.js";
+import { lowShotCsv, lowShotResults } from "./low-shot-table.js";
 import { parseRecord, type ResultRecord } from "./record.js";
 import { formatTable } from "./table.js";
 
@@ -39,6 +41,12 @@ export async function writeRecord({ out, record }: { out: string; record: Result
   if (hasClasses(record)) await writeFileAtomic(inFolder("table.csv"), classCsv(record));
   await writeFileAtomic(inFolder("depth.svg"), svg);
   await writeFileAtomic(inFolder("depth.png"), png);
+  if (lowShotResults(record).length > 0) {
+    const { svg, png } = await lowShotFigure(record);
+    await writeFileAtomic(inFolder("low_shot.svg"), svg);
+    await writeFileAtomic(inFolder("low_shot.png"), png);
+    await writeFileAtomic(inFolder("low_shot.csv"), lowShotCsv(record));
+  }
   if (sweep) {
     await writeFileAtomic(inFolder("sweep.svg"), sweep.svg);
     await writeFileAtomic(inFolder("sweep.png"), sweep.png);

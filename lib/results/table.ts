@@ -1,5 +1,6 @@
 import { classGrid, hasClasses } from "./class-table.js";
 import { type Cell, type Grid, gridLines, type TableKind } from "./grid.js";
+import { lowShotGrid, lowShotResults, samplesText } from "./low-shot-table.js";
 import type { LayerResult, ResultRecord } from "./record.js";
 import {
   baselineOf,
@@ -32,10 +33,12 @@ export interface TableOptions {
 /**
  * Layers × heads: top-1 and top-5 (or mean AP) in percent with their spread over seeds, and the setting that was chosen. The best
  * top-1 is marked. A line beneath tells what was chosen and reported on which images; more lines follow where there is
- * something to know of single results. Where each class was solved by itself, a second table tells of classes × layers.
+ * something to know of single results. Where each class was solved by itself, a second table tells of classes × layers;
+ * of small training sets the table has a line a layer and size.
  */
 export function formatTable(record: ResultRecord, { kind, color = false }: TableOptions): string {
-  const lines = gridLines(gridOf(record), { kind, color });
+  const grid = lowShotResults(record).length > 0 ? lowShotGrid(record) : gridOf(record);
+  const lines = gridLines(grid, { kind, color });
   const title = kind === "markdown" ? `**${titleOf(record)}**` : titleOf(record);
   const remarks = remarksOf(record);
   const byClass = hasClasses(record) ? [...gridLines(classGrid(record), { kind, color }), ""] : [];
@@ -99,7 +102,7 @@ function footnote(record: ResultRecord): string {
   const { skipped } = record.badImages;
   const parts = [
     capitalised(selectionText(record)),
-    `${seedsText(record)}${record.seeds.length > 1 ? " (± population standard deviation)" : ""}`,
+    `${lowShotResults(record).length > 0 ? samplesText(record) : seedsText(record)}${record.seeds.length > 1 ? " (± population standard deviation)" : ""}`,
     splitsText(record),
     `${classes.count.toLocaleString("en-US")} classes` +
       (baseline ? `, ${baseline.name} ${percent(baseline.share, 1)} %` : ""),

@@ -13,7 +13,8 @@ export function titleOf({ backbone, data }: ResultRecord): string {
 const headTitles: Record<string, string> = { fc: "FC", bn_fc: "BN→FC", svm: "SVM" };
 
 export function headTitle(head: string): string {
-  return headTitles[head] ?? head;
+  const [, shots] = /^svm_k(\d+)$/.exec(head) ?? [];
+  return shots === undefined ? (headTitles[head] ?? head) : `SVM, k = ${shots}`;
 }
 
 const metricTitles: Record<string, string> = {

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { expected } from "../errors.js";
-import { svmDefaults } from "../protocols/svm-protocol.js";
+import { lowShotDefaults, svmDefaults } from "../protocols/svm-protocol.js";
 import { svmCosts } from "../svm/costs.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
 import {
@@ -17,6 +17,7 @@ import {
 } from "./fields.js";
 
 const group = { group: "SVMs" };
+const lowShotGroup = { group: "Few images" };
 
 /** `train-svm`: VISSL's SVMs on frozen layers. The defaults are its settings on VOC07 (protocols.md 1.6). */
 export const svmSettings = defineSettings({
@@ -115,6 +116,27 @@ export const svmSettings = defineSettings({
       .describe("How far from its optimum each SVM may stop, as a part of the objective")
       .meta(group),
 
+    lowShot: z
+      .array(z.int().min(1))
+      .min(1)
+      .optional()
+      .describe("Train on so many images of each class instead of all, e.g. 1,2,4,8,16,32,64,96")
+      .meta({ ...lowShotGroup, placeholder: "K,..." }),
+    samples: z
+      .int()
+      .min(1)
+      .optional()
+      .describe(
+        `How often the images are drawn for each of these numbers; ${lowShotDefaults.samples} times where not given`,
+      )
+      .meta(lowShotGroup),
+    lowShotTargets: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("Folder of LAYER_sampleS_kK.npy, VISSL's or ours, where the images have been drawn before")
+      .meta({ ...lowShotGroup, placeholder: "DIR", expected: "a folder" }),
+
     testFraction: z
       .number()
       .gt(0)
@@ -126,7 +148,7 @@ export const svmSettings = defineSettings({
       .int()
       .min(0)
       .default(svmDefaults.splitSeed)
-      .describe("Seed of the part that is drawn")
+      .describe("Seed of what is drawn: a test part, the images of --low-shot")
       .meta({ group: "Splits" }),
 
     ...extractionFields,
@@ -146,13 +168,22 @@ export const svmSettings = defineSettings({
       meaning: "Two layers of what VISSL has extracted.",
     },
     {
+      command: "npx train-svm --features vissl:extracted --layers res5 --low-shot 1,2,4,8 --samples 5",
+      meaning: "From few images of each class, drawn five times.",
+    },
+    {
       command: "npx train-svm --config vissl/svm-voc07 --backbone models/mine/resnet50 --data voc07:VOC2007",
       meaning: "A published protocol.",
     },
   ],
   foreign: async (options) => (await import("../vissl/settings-layer.js")).visslSvmLayer(options),
   check: (settings) => {
-    const { backbone, data, features, testFeatures, transform, vissl, overrides } = settings;
+    const { backbone, data, features, testFeatures, transform, vissl, overrides, lowShot, lowShotTargets, samples } =
+      settings;
+    if (lowShot === undefined && (lowShotTargets !== undefined || samples !== undefined)) {
+      const beside = lowShotTargets === undefined ? "--samples" : "--low-shot-targets";
+      throw expected("numbers of images", `--low-shot beside ${beside}`, undefined);
+    }
     if (overrides !== undefined && vissl === undefined) {
       throw expected("--vissl FILE.yaml", "overrides", undefined, `Settings are flags here: not ${overrides[0]}.`);
     }

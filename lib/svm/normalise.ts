@@ -1,5 +1,6 @@
 /** What is added to a row's length before it is divided by it; VISSL's, so that a row of zeros stays one. */
-const epsilon = Math.fround(1e-5);
+export const addedToLength = 1e-5;
+const epsilon = Math.fround(addedToLength);
 
 /**
  * Divides each row by its length, in place: x / (‖x‖ + 1e-5) in single precision, as VISSL does it to float32 features.

@@ -55,6 +55,8 @@ export const visslDefaults: Record<string, unknown> = {
   "SVM.costs.power_range": [4, 20],
   "SVM.cross_val_folds": 3,
   "SVM.loss": "squared_hinge",
+  "SVM.low_shot.k_values": [1, 2, 4, 8, 16, 32, 64, 96],
+  "SVM.low_shot.sample_inds": [1, 2, 3, 4, 5],
   "SVM.normalize": true,
 };
 

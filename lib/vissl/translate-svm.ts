@@ -66,6 +66,7 @@ function svmsOf(keys: VisslKeys): Record<string, unknown> {
   const base = keys.get("SVM.costs.base", z.number(), "a number");
   const powers = z.tuple([z.int(), z.int()]);
   const classes = keys.get("SVM.cls_list", z.array(z.int().min(0)), "a list of whole numbers");
+  const count = z.int().min(1);
   return {
     costs: keys.get("SVM.costs.costs_list", z.array(z.number().positive()), "a list of numbers above 0"),
     // VISSL's sign for none is −1.
@@ -74,6 +75,11 @@ function svmsOf(keys: VisslKeys): Record<string, unknown> {
     normalize: keys.get("SVM.normalize", z.boolean(), "True or False"),
     folds: keys.get("SVM.cross_val_folds", z.int().min(2), "a whole number of at least 2"),
     ...(classes.length > 0 && { classes }),
+    // VISSL has them in all configurations, and a program for those that mean them.
+    ...(keys.given("SVM.low_shot") !== undefined && {
+      lowShot: keys.get("SVM.low_shot.k_values", z.array(count).min(1), "a list of whole numbers from 1"),
+      samples: keys.get("SVM.low_shot.sample_inds", z.array(count).min(1), "a list of whole numbers from 1").length,
+    }),
   };
 }
 
@@ -107,7 +113,7 @@ const otherKeys: OtherKeys = {
 const inert: [pattern: RegExp, why: string][] = [
   [/^SVM\.(dual|max_iter)$/, "solved to the optimum either way"],
   [/^SVM\.force_retrain$/, "what is finished depends on all settings"],
-  [/^SVM\.low_shot\./, "of another program"],
+  [/^SVM\.low_shot\.dataset_name$/, "the labels tell how images are drawn"],
   [/^SVM\.costs\.power_range$/, "without a base"],
   [/^(TEST_ONLY|TEST_MODEL)$/, "SVMs are trained and tested"],
   [/^(OPTIMIZER|LOSS|METERS|TRAINER|HOOKS|MODEL\.HEAD)(\.|$)/, "no head is trained by steps"],
