@@ -137,7 +137,7 @@ test("VISSL's SVMs on VOC07 are the defaults, on five layers", async () => {
   expect(protocol).toEqual({ id: "vissl-svm-voc07", version: 1, labels: "several" });
   expect(settings).toMatchObject(svmDefaults);
   expect(parseTransform(settings.transform!).outputSize({ width: 500, height: 375 })).toEqual([224, 224]);
-  const layers = parseLayers({ text: settings.layers as string[], taps: resnet });
+  const layers = parseLayers({ text: settings.layers, taps: resnet });
   expect(layers.map(({ width }) => width)).toEqual([9216, 9216, 8192, 9216, 8192]);
 });
 

@@ -19,8 +19,9 @@ test("an archive is read back, array by array", async () => {
   writeFileSync(file, bytes);
   const { tensors } = await readCheckpoint({ file });
   const read = async (name: string) => {
-    const { shape, dtype, read: values } = tensors.get(name)!;
-    return { shape, dtype, values: Array.from(await values(), Number) };
+    const entry = tensors.get(name)!;
+    const { shape, dtype } = entry;
+    return { shape, dtype, values: Array.from(await entry.read(), Number) };
   };
   expect([...tensors.keys()]).toEqual(["coef", "intercept", "classes"]);
   expect(await read("coef")).toEqual({ shape: [1, 3], dtype: "float32", values: [1.5, -2, 3] });

@@ -246,10 +246,10 @@ describe("what cannot be trained on is refused, and nothing is written", () => {
       }
     });
   const ways: [what: string, features: () => Promise<FeatureSet>, options: Partial<TrainSvmOptions>, sentence: string][] = [
-    ["a class without positives", () => onlyOf("train", 1, 0), {}, "Expected at least 3 training images of every class, one a fold, but too few are there of class 1 (0)"],
-    ["a class that is not in every fold", () => onlyOf("train", 2, 0, 2), {}, "but too few are there of class 2 (2)"],
-    ["a class without test positives", () => onlyOf("test", 0, -1), {}, "Expected at least one test image of every class but too few are there of class 0 (0)"],
-    ["a class that all images show", () => changedFeatures(({ labels, classes }) => labels.forEach((_, i) => { if (i % classes === 3) labels[i] = 1; })), {}, "Expected at least 3 training images without each class, one a fold, but too few are there of class 3 (0)"],
+    ["a class without positives", () => onlyOf("train", 1, 0), {}, "Expected at least 3 training images of every class, one a fold, but class 1 has 0"],
+    ["a class that is not in every fold", () => onlyOf("train", 2, 0, 2), {}, "but class 2 has 2"],
+    ["a class without test positives", () => onlyOf("test", 0, -1), {}, "Expected at least one test image of every class but class 0 has 0"],
+    ["a class that all images show", () => changedFeatures(({ labels, classes }) => labels.forEach((_, i) => { if (i % classes === 3) labels[i] = 1; })), {}, "Expected at least 3 training images without each class, one a fold, but class 3 has 0"],
     ["a label that is none", () => changedFeatures(({ split, labels }) => { if (split === "test") labels[6] = 2; }), {}, "Expected 1 (present), 0 (absent) or -1 (ignored) for the label of class 2 in the test image 1 but received 2"],
     ["a feature that is not a number", () => changedFeatures(({ split, data }) => { if (split === "train") data[5 * 200 + 7] = NaN; }), {}, "Expected finite numbers for the features of layer features but image 5 has NaN at place 7"],
     ["an infinite feature of a test image", () => changedFeatures(({ split, data }) => { if (split === "test") data[3] = -Infinity; }), {}, "but image 0 has -Infinity at place 3"],

@@ -131,9 +131,9 @@ function refuse<T extends Pick<ClassLabels, "name">>(
   const { what, count, least, hint } = rule;
   const few = labels.filter((one) => count(one) < least);
   if (few.length === 0) return;
-  const told = few.slice(0, 5).map((one) => `${one.name} (${count(one)})`);
-  const more = few.length > told.length ? ` and ${few.length - told.length} more` : "";
-  throw new UserError(`Expected ${what} but too few are there of ${told.join(", ")}${more}`, { hint });
+  const told = few.slice(0, 5).map((one) => `${one.name} has ${count(one)}`);
+  const more = few.length > told.length ? `, and ${few.length - told.length} more have too few` : "";
+  throw new UserError(`Expected ${what} but ${told.join(", ")}${more}`, { hint });
 }
 
 /** One column a class, for what tells of all of them. Shape [rows, classes]. */

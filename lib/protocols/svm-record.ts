@@ -1,4 +1,5 @@
 import { spread, type ClassResult, type LayerResult, type ResultRecord } from "../results/record.js";
+import { numberText } from "../results/wording.js";
 import { describeMachine, describeSoftware } from "./provenance.js";
 import type { SvmRun } from "./svm.js";
 import { svmHead } from "./svm-files.js";
@@ -84,8 +85,16 @@ function layerResult(run: SvmRun, { layer, classes, zeroRows }: LayerSvms): Laye
   };
 }
 
-function notesOn({ costs }: SvmRun, classes: ClassResult[], zeroRows: LayerSvms["zeroRows"]): string[] {
+function notesOn({ costs, settings }: SvmRun, classes: ClassResult[], zeroRows: LayerSvms["zeroRows"]): string[] {
   const notes: string[] = [];
+  const gaps = classes.flatMap((one) => one.gaps.flat());
+  const short = gaps.filter((gap) => gap > settings.tolerance).length;
+  if (short > 0) {
+    const furthest = numberText(Math.max(...gaps));
+    notes.push(
+      `${short} of ${gaps.length} SVMs stopped before they reached the tolerance, the furthest at ${furthest}.`,
+    );
+  }
   const at = (cost: number) => classes.filter((one) => one.cost === cost).length;
   const [least, most] = [Math.min(...costs), Math.max(...costs)];
   if (costs.length > 1) {

@@ -116,8 +116,10 @@ function footnote(record: ResultRecord): string {
 /** What readers should know of single results, equal sentences once: `- Training had not come to rest: block4 FC`. */
 function remarksOf({ results }: ResultRecord): string[] {
   const places = new Map<string, string[]>();
-  for (const { layer, head, converged, notes } of results) {
-    for (const remark of [...(converged ? [] : ["training had not come to rest"]), ...notes]) {
+  for (const { layer, head, converged, classes, notes } of results) {
+    // Where each class was solved by itself a note tells how many were not.
+    const restless = !converged && classes === undefined;
+    for (const remark of [...(restless ? ["training had not come to rest"] : []), ...notes]) {
       places.set(remark, [...(places.get(remark) ?? []), `${layer} ${headTitle(head)}`]);
     }
   }

@@ -1,7 +1,9 @@
 import { rowLosses, type RowLosses } from "./loss.js";
+import type { Preconditioner } from "./preconditioner.js";
 import type { SvmObjective, SvmProblem } from "./problem.js";
 
 const maximalSteps = 300;
+const FORCING = +(process.env.FORCING ?? 0.3);
 
 /**
  * One problem while it is solved, by truncated Newton steps in the primal (Keerthi and DeCoste, 2005; Chapelle, 2007).
@@ -28,6 +30,8 @@ export class Column {
   /** Second derivatives of the losses. */
   readonly curvatures: Float64Array;
 
+  readonly preconditioner: Preconditioner;
+
   private readonly sides: Int8Array;
   private readonly losses: RowLosses;
   private readonly weightOf: (side: number) => number;
@@ -39,7 +43,7 @@ export class Column {
   private slope = 0;
   private stride = 0;
   private decrease = 0;
-  private forcing = 0.1;
+  private inner = 0;
   private solved = false;
   /** What the loss proper adds to the gap of the smooth one. */
   private roughness = 0;
@@ -47,7 +51,8 @@ export class Column {
   /** Where the gap is to be, ahead of judgement. */
   private target = 0;
 
-  constructor(index: number, problem: SvmProblem, objective: SvmObjective) {
+  constructor(index: number, problem: SvmProblem, objective: SvmObjective, preconditioner: Preconditioner) {
+    this.preconditioner = preconditioner;
     const count = problem.sides.length;
     const vector = () => new Float64Array(count);
     this.index = index;
@@ -85,10 +90,9 @@ export class Column {
    * A step of conjugate gradients. `scores` are those of the preconditioned residual `vector`, less its bias; both begin
    * at `at`.
    *
-   * @param rest what the preconditioner divides the residual by, apart from its strongest directions.
-   * @param strong what those add to the product of residual and `vector`.
+   * @param strong what the preconditioner's strongest directions add to the product of residual and `vector`.
    */
-  advance(vector: Float32Array, scores: Float32Array, at: number, rest: number, strong: number): void {
+  advance(vector: Float32Array, scores: Float32Array, at: number, strong: number): void {
     const { residual, curvatures, direction, directionScores, conjugate, conjugateScores } = this;
     const count = residual.length;
     this.products++;
@@ -103,7 +107,7 @@ export class Column {
       change += (conjugate[i]! + curvatures[i]! * conjugateScores[i]!) * score;
     }
     // Half the squared length of the residual as weights: the duality gap, where the model is exact.
-    const gap = Math.max(0, rest * (slope - strong)) / 2;
+    const gap = Math.max(0, this.preconditioner.rest * (slope - strong)) / 2;
     if (this.decrease === 0 && gap + this.roughness <= 0.7 * this.target) {
       this.state = "check";
       return;
@@ -134,7 +138,8 @@ export class Column {
     const gained = (stride * along) / 2;
     this.decrease += gained;
     const enough = Math.max(0.3 * this.target, 0.1 * this.roughness);
-    if (gained <= this.forcing * this.decrease || gap <= enough) {
+    this.inner++;
+    if (this.inner * gained <= FORCING * this.decrease || gap <= enough) {
       this.solved = gap <= enough;
       this.endStep();
     }
@@ -190,6 +195,11 @@ export class Column {
     this.beginStep();
   }
 
+  /** Whether the next product is the first of a Newton system. */
+  get begins(): boolean {
+    return this.inner === 0;
+  }
+
   private duals(): Float64Array {
     return this.scores.map((score, i) => this.losses.dual(i, this.sides[i]! * score));
   }
@@ -224,6 +234,7 @@ export class Column {
     this.conjugateScores.fill(0);
     this.slope = 0;
     this.decrease = 0;
+    this.inner = 0;
     this.solved = false;
     this.state = "step";
   }

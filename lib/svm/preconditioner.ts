@@ -20,13 +20,8 @@ export interface Basis {
   dispose(): void;
 }
 
-/** What a column's residual is divided by; several problems may share one. */
-export interface Preconditioner {
-  /** Of all directions but the strongest. */
-  rest: number;
-  /** Among the strongest: I + UᵀXᵀ·curvatures·X·U. */
-  strong: Triangle;
-}
+/** A preconditioner serves as long as the curvatures change by less than this share. */
+const stale = +(process.env.STALE ?? 0.2);
 
 export async function strongestDirections(options: {
   products: RowProducts;
@@ -41,7 +36,7 @@ export async function strongestDirections(options: {
     { length: rank * count },
     () => stream.uniform() + stream.uniform() - stream.uniform() - stream.uniform(),
   );
-  const kernel = (v: tf.Tensor2D) => tf.tidy(() => tf.add(products.kernel(v), tf.sum(v, 1, true)) as tf.Tensor2D);
+  const kernel = (v: tf.Tensor2D) => tf.tidy(() => tf.add<tf.Tensor2D>(products.kernel(v), tf.sum(v, 1, true)));
   let vectors = tf.tensor2d(start, [rank, count]);
   const replace = (next: tf.Tensor2D) => {
     vectors.dispose();
@@ -85,32 +80,88 @@ async function orthogonalise(
   replace(tf.tidy(() => tf.matMul(tf.tensor2d(inverse(triangle), [rank, rank]), vectors)));
 }
 
-/** The preconditioner of the Hessian with these curvatures of the rows' losses. */
-export async function preconditioner(basis: Basis, curvatures: Float64Array, width: number): Promise<Preconditioner> {
-  const { rank, scores } = basis;
-  const strong = tf.tidy(() => {
-    const weights = tf.tensor2d(Float32Array.from(curvatures), [curvatures.length, 1]);
-    return transposedTimes(tf.mul(scores, weights).expandDims(0), scores.expandDims(0)).squeeze<tf.Tensor2D>([0]);
-  });
-  const matrix = Float64Array.from(await strong.data());
-  strong.dispose();
-  for (let i = 0; i < rank; i++) matrix[i * rank + i]! += 1;
-  let rest = 0;
-  let active = 0;
-  for (let i = 0; i < curvatures.length; i++) {
-    rest += curvatures[i]! * basis.rest[i]!;
-    if (curvatures[i]! > 0) active++;
-  }
-  return {
-    rest: 1 + rest / Math.max(1, Math.min(active, width)),
-    strong: cholesky(matrix, rank),
-  };
-}
+/**
+ * What a column's residual is divided by: I + Uᵀ·H·U among the strongest directions, where H is the losses' part of the
+ * Hessian, and a number in all others (Frangella, Tropp, Udell, Randomized Nyström Preconditioning, 2023).
+ */
+export class Preconditioner {
+  /** In all directions but the strongest. */
+  rest = 1;
+  private strong: Triangle | undefined;
+  /** Curvatures in units of the largest; `sum` is that of the rows' scores of U, weighted by these. */
+  private readonly shares: Float64Array;
+  private readonly sum: Float64Array;
+  private largest = 0;
 
-/** c → (strong⁻¹ − 1 / rest) c, in place. */
-export function applyStrong(preconditioner: Preconditioner, c: Float64Array, at: number): void {
-  const { strong, rest } = preconditioner;
-  const before = c.slice(at, at + strong.size);
-  solve(strong, c, at);
-  for (let i = 0; i < strong.size; i++) c[at + i]! -= before[i]! / rest;
+  constructor(
+    private readonly basis: Basis,
+    private readonly width: number,
+  ) {
+    this.shares = new Float64Array(basis.rest.length);
+    this.sum = new Float64Array(basis.rank ** 2);
+  }
+
+  /** Adapts to other curvatures, unless they are near to those that it is made for. */
+  async adapt(curvatures: Float64Array): Promise<void> {
+    const largest = curvatures.reduce((a, b) => Math.max(a, b), Number.MIN_VALUE);
+    let change = 0;
+    let whole = 0;
+    for (let i = 0; i < curvatures.length; i++) {
+      change += Math.abs(curvatures[i]! - this.largest * this.shares[i]!);
+      whole += curvatures[i]!;
+    }
+    if (this.strong && change <= stale * whole) return;
+    await this.addChanges(curvatures, largest);
+    const { rank, rest } = this.basis;
+    const matrix = this.sum.map((value) => largest * value);
+    for (let i = 0; i < rank; i++) matrix[i * rank + i]! += 1;
+    this.strong = cholesky(matrix, rank);
+    let left = 0;
+    let active = 0;
+    for (let i = 0; i < curvatures.length; i++) {
+      left += curvatures[i]! * rest[i]!;
+      if (curvatures[i]! > 0) active++;
+    }
+    this.rest = 1 + left / Math.max(1, Math.min(active, this.width));
+  }
+
+  /** The sum changes by the rows whose shares do, which are few from step to step, and none from cost to cost. */
+  private async addChanges(curvatures: Float64Array, largest: number): Promise<void> {
+    const rows: number[] = [];
+    const changes: number[] = [];
+    for (let i = 0; i < curvatures.length; i++) {
+      const share = curvatures[i]! / largest;
+      if (share === this.shares[i]) continue;
+      rows.push(i);
+      changes.push(share - this.shares[i]!);
+      this.shares[i] = share;
+    }
+    this.largest = largest;
+    if (rows.length === 0) return;
+    const change = tf.tidy(() => {
+      const scores = tf.gather(this.basis.scores, tf.tensor1d(rows, "int32"));
+      const weighted = tf.mul(scores, tf.tensor2d(changes, [rows.length, 1]));
+      return transposedTimes(weighted.expandDims(0), scores.expandDims(0));
+    });
+    const values = await change.data();
+    change.dispose();
+    for (let i = 0; i < values.length; i++) this.sum[i]! += values[i]!;
+  }
+
+  /**
+   * Completes the division of a residual by `rest`: c, its part along the strongest directions, becomes what is to be
+   * added there.
+   *
+   * @returns what that adds to the product of the residual and its quotient.
+   */
+  complete(c: Float64Array): number {
+    const before = c.slice();
+    solve(this.strong!, c);
+    let product = 0;
+    for (let i = 0; i < c.length; i++) {
+      c[i]! -= before[i]! / this.rest;
+      product += c[i]! * before[i]!;
+    }
+    return product;
+  }
 }

@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { Column } from "./column.js";
-import type { Basis, Preconditioner } from "./preconditioner.js";
-import { applyStrong, preconditioner, strongestDirections } from "./preconditioner.js";
+import type { Basis } from "./preconditioner.js";
+import { Preconditioner, strongestDirections } from "./preconditioner.js";
 import type { SvmObjective, SvmProblem, SvmRows, SvmSolver } from "./problem.js";
 import type { RowProducts } from "./products.js";
 import { rowProducts } from "./products.js";
@@ -24,16 +24,17 @@ export async function openSvmSolver(options: { rows: SvmRows; objective: SvmObje
   return {
     solve: async ({ problems, costs, onSolution, onProgress, signal }) => {
       products.expect(25 * problems.length * costs.length);
-      basis ??= await basisOf(rows, products, problems.length * costs.length);
-      const families = familiesOf(problems);
+      basis ??= await basisOf(rows, products);
+      const size = Math.max(1, Math.floor(groupLimit / rows.count));
       let solved = 0;
-      const limit = Math.max(1, Math.floor(groupLimit / rows.count));
-      for (const group of groupsOf(families, limit)) {
+      for (let begin = 0; begin < problems.length; begin += size) {
         await solveGroup({
           rows,
           products,
           basis,
-          group: group.map((family) => family.map((index) => new Column(index, problems[index]!, objective))),
+          columns: problems
+            .slice(begin, begin + size)
+            .map((problem, i) => new Column(begin + i, problem, objective, new Preconditioner(basis!, rows.width))),
           costs,
           signal,
           onSolved: (column, cost, weights, bias) => {
@@ -60,11 +61,16 @@ export async function openSvmSolver(options: { rows: SvmRows; objective: SvmObje
   };
 }
 
-async function basisOf(rows: SvmRows, products: RowProducts, tasks: number): Promise<Basis | undefined> {
-  const most = Math.min(rows.count, rows.width) / 4;
-  const rank = Math.min(128, Math.floor(most), 16 * tasks);
-  if (rank < 8) return undefined;
-  return strongestDirections({ products, count: rows.count, rank, squaredLengths: squaredLengths(rows) });
+/** Strongest directions that the preconditioner treats exactly. */
+const rank = +(process.env.RANK ?? 128);
+
+async function basisOf(rows: SvmRows, products: RowProducts): Promise<Basis> {
+  return strongestDirections({
+    products,
+    count: rows.count,
+    rank: Math.min(rank, rows.count, rows.width + 1),
+    squaredLengths: squaredLengths(rows),
+  });
 }
 
 /** Of each row, with the bias's feature. */
@@ -81,69 +87,23 @@ function squaredLengths(rows: SvmRows): Float64Array {
   return lengths;
 }
 
-/**
- * Problems that differ only in which rows take part, such as the folds of a class, the one with most rows first. They
- * share a preconditioner.
- */
-function familiesOf(problems: SvmProblem[]): number[][] {
-  const sizes = problems.map(({ sides }) => sides.reduce((n, side) => n + (side === 0 ? 0 : 1), 0));
-  const order = problems.map((_, i) => i).sort((a, b) => sizes[b]! - sizes[a]! || a - b);
-  const families: number[][] = [];
-  for (const index of order) {
-    const { sides } = problems[index]!;
-    const family = families.find(([leader]) => {
-      const all = problems[leader!]!.sides;
-      return sides.every((side, i) => side === 0 || side === all[i]);
-    });
-    if (family) family.push(index);
-    else families.push([index]);
-  }
-  return families.sort((a, b) => a[0]! - b[0]!);
-}
-
-function groupsOf(families: number[][], limit: number): number[][][] {
-  const groups: number[][][] = [];
-  let size = Infinity;
-  for (const family of families.flatMap((f) => (f.length > limit ? f.map((i) => [i]) : [f]))) {
-    if (size + family.length > limit) {
-      groups.push([]);
-      size = 0;
-    }
-    groups.at(-1)!.push(family);
-    size += family.length;
-  }
-  return groups;
-}
-
-interface Family {
-  columns: Column[];
-  preconditioner?: Preconditioner;
-}
-
 async function solveGroup(options: {
   rows: SvmRows;
   products: RowProducts;
-  basis: Basis | undefined;
-  group: Column[][];
+  basis: Basis;
+  columns: Column[];
   costs: number[];
   signal?: AbortSignal;
   onSolved: (column: Column, cost: number, weights: Float32Array, bias: number) => void;
 }): Promise<void> {
-  const { rows, products, basis, group, costs, signal, onSolved } = options;
-  const families: Family[] = group.map((columns) => ({ columns }));
-  const all = group.flat();
+  const { rows, products, basis, columns, costs, signal, onSolved } = options;
   for (const cost of costs) {
-    for (const family of families) {
-      for (const column of family.columns) column.begin(cost);
-      if (basis) family.preconditioner = await preconditioner(basis, family.columns[0]!.curvatures, rows.width);
-    }
+    for (const column of columns) column.begin(cost);
     for (;;) {
       signal?.throwIfAborted();
-      const stepping = families.flatMap((family) =>
-        family.columns.filter(({ state }) => state === "step").map((column) => ({ column, family })),
-      );
-      const checking = all.filter(({ state }) => state === "check");
-      if (stepping.length > 0) await advance(rows.count, products, basis, stepping);
+      const stepping = columns.filter(({ state }) => state === "step");
+      const checking = columns.filter(({ state }) => state === "check");
+      if (stepping.length > 0) await advance(rows, products, basis, stepping);
       else if (checking.length > 0) await check(rows, products, checking, cost, onSolved);
       else break;
     }
@@ -151,44 +111,35 @@ async function solveGroup(options: {
 }
 
 /** One step of conjugate gradients for each column. */
-async function advance(
-  count: number,
-  products: RowProducts,
-  basis: Basis | undefined,
-  stepping: { column: Column; family: Family }[],
-): Promise<void> {
+async function advance(rows: SvmRows, products: RowProducts, basis: Basis, stepping: Column[]): Promise<void> {
+  const { count } = rows;
   const k = stepping.length;
   const residuals = new Float32Array(k * count);
-  stepping.forEach(({ column, family }, j) => {
-    const rest = family.preconditioner?.rest ?? 1;
+  for (const [j, column] of stepping.entries()) {
+    if (column.begins) await column.preconditioner.adapt(column.curvatures);
+    const { rest } = column.preconditioner;
     for (let i = 0; i < count; i++) residuals[j * count + i] = column.residual[i]! / rest;
-  });
+  }
   let vectors = tf.tensor2d(residuals, [k, count]);
   const strongParts = new Float64Array(k);
-  if (basis) {
-    const projected = tf.matMul(vectors, basis.scores);
-    const strong = Float64Array.from(await projected.data());
-    projected.dispose();
-    stepping.forEach(({ family }, j) => {
-      const { rest } = family.preconditioner!;
-      const at = j * basis.rank;
-      for (let i = at; i < at + basis.rank; i++) strong[i]! *= rest;
-      const before = strong.slice(at, at + basis.rank);
-      applyStrong(family.preconditioner!, strong, at);
-      strongParts[j] = before.reduce((sum, c, i) => sum + c * strong[at + i]!, 0);
-    });
-    const corrected = tf.tidy(() =>
-      tf.add<tf.Tensor2D>(vectors, tf.matMul(tf.tensor2d(Float32Array.from(strong), [k, basis.rank]), basis.lift)),
-    );
-    vectors.dispose();
-    vectors = corrected;
-  }
+  const projected = tf.matMul(vectors, basis.scores);
+  const strong = await projected.data();
+  projected.dispose();
+  stepping.forEach(({ preconditioner }, j) => {
+    const own = strong.subarray(j * basis.rank, (j + 1) * basis.rank);
+    const c = Float64Array.from(own, (value) => value * preconditioner.rest);
+    strongParts[j] = preconditioner.complete(c);
+    own.set(c);
+  });
+  const corrected = tf.tidy(() =>
+    tf.add<tf.Tensor2D>(vectors, tf.matMul(tf.tensor2d(strong as Float32Array, [k, basis.rank]), basis.lift)),
+  );
+  vectors.dispose();
+  vectors = corrected;
   const scores = products.kernel(vectors);
   const [vectorData, scoreData] = [(await vectors.data()) as Float32Array, (await scores.data()) as Float32Array];
   tf.dispose([vectors, scores]);
-  stepping.forEach(({ column, family }, j) =>
-    column.advance(vectorData, scoreData, j * count, family.preconditioner?.rest ?? 1, strongParts[j]!),
-  );
+  stepping.forEach((column, j) => column.advance(vectorData, scoreData, j * count, strongParts[j]!));
 }
 
 /** Judges the candidates of columns, and hands over those that are solved. */

@@ -32,7 +32,7 @@ export interface OtherKeys {
   /** Keys that hold as one value alone, and what to do about another. */
   fixed: Record<string, { value: unknown; hint: string }>;
   /** Why a key changes nothing; undefined where nothing is known of it. */
-  whyInert(key: string): string | undefined;
+  whyInert: (key: string) => string | undefined;
 }
 
 /**

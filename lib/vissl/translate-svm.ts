@@ -104,7 +104,10 @@ const otherKeys: OtherKeys = {
     },
     "SVM.penalty": { value: "l2", hint: "Weights are regularised by their squares." },
   },
-  whyInert: (key) => inert.find(([pattern]) => pattern.test(key))?.[1] ?? whyInert(key, ""),
+  whyInert: (key) => {
+    const why = inert.find(([pattern]) => pattern.test(key))?.[1];
+    return why ?? (key.startsWith("SVM.") ? undefined : whyInert(key, ""));
+  },
 };
 
 const inert: [pattern: RegExp, why: string][] = [
