@@ -70,3 +70,31 @@ export function inverse(triangle: Triangle): Float32Array {
   }
   return Float32Array.from(inverse);
 }
+
+/**
+ * Rows and columns of a symmetric positive semidefinite matrix of which none nearly follows from those before it: chosen
+ * by the largest rest on the diagonal, down to `relativeTolerance` of the largest diagonal element.
+ */
+export function independent(matrix: ArrayLike<number>, size: number, relativeTolerance: number): number[] {
+  const rest = Float64Array.from({ length: size }, (_, i) => matrix[i * size + i]!);
+  const least = relativeTolerance * Math.max(...rest);
+  const columns: Float64Array[] = [];
+  const chosen: number[] = [];
+  while (chosen.length < size) {
+    let next = 0;
+    for (let i = 1; i < size; i++) if (rest[i]! > rest[next]!) next = i;
+    if (!(rest[next]! > least)) break;
+    const root = Math.sqrt(rest[next]!);
+    const column = Float64Array.from({ length: size }, (_, i) => {
+      let value = matrix[i * size + next]!;
+      for (const other of columns) value -= other[i]! * other[next]!;
+      return value / root;
+    });
+    for (let i = 0; i < size; i++) rest[i]! -= column[i]! ** 2;
+    for (const i of chosen) rest[i] = 0;
+    rest[next] = 0;
+    columns.push(column);
+    chosen.push(next);
+  }
+  return chosen.sort((a, b) => a - b);
+}

@@ -3,7 +3,9 @@ import type { Preconditioner } from "./preconditioner.js";
 import type { SvmObjective, SvmProblem } from "./problem.js";
 
 const maximalSteps = 300;
-const FORCING = +(process.env.FORCING ?? 0.3);
+
+/** Conjugate gradients end when their last step, times how many there were, gained less than this share of all. */
+const forcing = 0.3;
 
 /**
  * One problem while it is solved, by truncated Newton steps in the primal (Keerthi and DeCoste, 2005; Chapelle, 2007).
@@ -139,7 +141,7 @@ export class Column {
     this.decrease += gained;
     const enough = Math.max(0.3 * this.target, 0.1 * this.roughness);
     this.inner++;
-    if (this.inner * gained <= FORCING * this.decrease || gap <= enough) {
+    if (this.inner * gained <= forcing * this.decrease || gap <= enough) {
       this.solved = gap <= enough;
       this.endStep();
     }
@@ -243,6 +245,7 @@ export class Column {
     this.steps++;
     const { solved } = this;
     const moved = this.decrease > 0 && this.moveAlong();
+    if (!moved && this.steps < maximalSteps && this.preconditioner.giveUp()) return this.beginStep();
     if (!moved || this.steps >= maximalSteps) {
       this.state = "check";
       return;

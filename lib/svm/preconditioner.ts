@@ -2,7 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import { transposedTimes } from "../heads/matrix-product.js";
 import { random } from "../random.js";
-import { cholesky, inverse, solve, type Triangle } from "./cholesky.js";
+import { cholesky, independent, inverse, solve, type Triangle } from "./cholesky.js";
 import type { RowProducts } from "./products.js";
 
 /**
@@ -21,7 +21,7 @@ export interface Basis {
 }
 
 /** A preconditioner serves as long as the curvatures change by less than this share. */
-const stale = +(process.env.STALE ?? 0.2);
+const stale = 0.03;
 
 export async function strongestDirections(options: {
   products: RowProducts;
@@ -47,6 +47,12 @@ export async function strongestDirections(options: {
     await orthogonalise(vectors, vectors, replace);
     await orthogonalise(vectors, vectors, replace);
   }
+  // Directions in which no row extends are rounding only.
+  const lengths = kernel(vectors);
+  const inner = tf.tidy(() => tf.matMul(vectors, tf.transpose(lengths)));
+  const kept = independent(await inner.data(), vectors.shape[0], 1e-5);
+  tf.dispose([lengths, inner]);
+  replace(tf.tidy(() => tf.gather(vectors, tf.tensor1d(kept, "int32"))));
   // Now to unit length as weights: lift · K · liftᵀ = I. The second time mends what rounding left.
   for (let pass = 0; pass < 2; pass++) {
     const scores = kernel(vectors);
@@ -59,7 +65,7 @@ export async function strongestDirections(options: {
   squares.dispose();
   const rest = squaredLengths.map((length, i) => Math.max(0, length - found[i]!));
   return {
-    rank,
+    rank: kept.length,
     lift: vectors,
     scores,
     rest,
@@ -92,6 +98,7 @@ export class Preconditioner {
   private readonly shares: Float64Array;
   private readonly sum: Float64Array;
   private largest = 0;
+  private identity = false;
 
   constructor(
     private readonly basis: Basis,
@@ -103,6 +110,7 @@ export class Preconditioner {
 
   /** Adapts to other curvatures, unless they are near to those that it is made for. */
   async adapt(curvatures: Float64Array): Promise<void> {
+    if (this.identity) return;
     const largest = curvatures.reduce((a, b) => Math.max(a, b), Number.MIN_VALUE);
     let change = 0;
     let whole = 0;
@@ -123,6 +131,14 @@ export class Preconditioner {
       if (curvatures[i]! > 0) active++;
     }
     this.rest = 1 + left / Math.max(1, Math.min(active, this.width));
+  }
+
+  /** Does nothing from now on, where rounding has made it worse than that. */
+  giveUp(): boolean {
+    if (this.identity) return false;
+    this.identity = true;
+    this.rest = 1;
+    return true;
   }
 
   /** The sum changes by the rows whose shares do, which are few from step to step, and none from cost to cost. */
@@ -155,6 +171,10 @@ export class Preconditioner {
    * @returns what that adds to the product of the residual and its quotient.
    */
   complete(c: Float64Array): number {
+    if (this.identity) {
+      c.fill(0);
+      return 0;
+    }
     const before = c.slice();
     solve(this.strong!, c);
     let product = 0;

@@ -62,7 +62,7 @@ export async function openSvmSolver(options: { rows: SvmRows; objective: SvmObje
 }
 
 /** Strongest directions that the preconditioner treats exactly. */
-const rank = +(process.env.RANK ?? 128);
+const rank = 128;
 
 async function basisOf(rows: SvmRows, products: RowProducts): Promise<Basis> {
   return strongestDirections({
