@@ -14,15 +14,9 @@ test.each([
   [{ costs: [NaN] }, "Expected numbers above 0 for the costs but received null"],
   [{ costs: [1, 2, 1] }, "Expected each cost once but received 1.0 twice"],
   [{ costs: [1], costBase: 10, costPowers: [0, 2] }, "Expected each cost once but received 1.0 twice"],
-  [
-    { costs: [1], costBase: 0, costPowers: [0, 2] },
-    "Expected a number above 0 for the base of the costs but received 0",
-  ],
-  [{ costs: [1], costBase: 2 }, "Expected two rising whole numbers for the powers of the costs' base but received []"],
-  [
-    { costs: [1], costBase: 2, costPowers: [4, 4] },
-    "Expected two rising whole numbers for the powers of the costs' base",
-  ],
+  [{ costs: [1], costBase: 0, costPowers: [0, 2] }, "Expected a number above 0 for --cost-base but received 0"],
+  [{ costs: [1], costBase: 2 }, "Expected two rising whole numbers for --cost-powers but received []"],
+  [{ costs: [1], costBase: 2, costPowers: [4, 4] }, "Expected two rising whole numbers for --cost-powers"],
 ])("%j is refused", (options, sentence) => {
   expect(() => svmCosts(options)).toThrow(UserError);
   expect(() => svmCosts(options)).toThrow(sentence);

@@ -72,7 +72,7 @@ export const svmSettings = defineSettings({
       .number()
       .positive()
       .optional()
-      .describe("Its powers are costs too, behind those of the list")
+      .describe("Its powers are costs too, behind those of the list; for them alone give --costs []")
       .meta(group),
     costPowers: z
       .array(z.int())

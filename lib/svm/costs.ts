@@ -16,10 +16,10 @@ export interface CostOptions {
  * @throws UserError where there is none, one is not a positive number, or one comes twice.
  */
 export function svmCosts({ costs, costBase: base, costPowers: powers = [] }: CostOptions): number[] {
-  if (base !== undefined && !(base > 0)) throw expected("a number above 0", "the base of the costs", base);
+  if (base !== undefined && !(base > 0)) throw expected("a number above 0", "--cost-base", base);
   const [start = 0, end = 0] = base === undefined ? [] : powers;
   if (base !== undefined && !(powers.length === 2 && powers.every(Number.isInteger) && start < end)) {
-    throw expected("two rising whole numbers", "the powers of the costs' base", powers);
+    throw expected("two rising whole numbers", "--cost-powers", powers);
   }
   const all = [...costs, ...Array.from({ length: end - start }, (_, i) => base! ** (start + i))];
   if (all.length === 0) throw expected("at least one", "the costs", all);
