@@ -23,7 +23,6 @@ export class Column {
   converged = false;
   /** Whether scores have to be computed in double precision. */
   exact = false;
-  products = 0;
 
   readonly coefficients: Float64Array;
   readonly scores: Float64Array;
@@ -97,7 +96,6 @@ export class Column {
   advance(vector: Float32Array, scores: Float32Array, at: number, strong: number): void {
     const { residual, curvatures, direction, directionScores, conjugate, conjugateScores } = this;
     const count = residual.length;
-    this.products++;
     let bias = 0;
     for (let i = 0; i < count; i++) bias += vector[at + i]!;
     let slope = 0;
