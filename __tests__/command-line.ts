@@ -10,7 +10,7 @@ import { root } from "./golden.js";
 /** What computes in tests of the command line that do not name a device themselves. */
 export const device = noNative ? "wasm" : "native";
 
-export type Program = "frozen-eval" | "eval-linear";
+export type Program = "frozen-eval" | "eval-linear" | "train-svm";
 
 export interface Ended {
   /** The exit code; null where a signal ended the process. */

@@ -123,8 +123,8 @@ async function timed(options: EvalLinearOptions): Promise<Timed> {
 
 /** How many settings were trained for how many epochs at least: `48×1 12×6 3×28`. */
 function trainedIn({ trials }: ResultRecord["results"][number]): string {
-  const epochs = [...new Set(trials.map(({ epochsRun }) => epochsRun))].sort((a, b) => a - b);
-  return epochs.map((count) => `${trials.filter(({ epochsRun }) => epochsRun >= count).length}×${count}`).join(" ");
+  const epochs = [...new Set(trials.map(({ epochsRun = 0 }) => epochsRun))].sort((a, b) => a - b);
+  return epochs.map((count) => `${trials.filter(({ epochsRun = 0 }) => epochsRun >= count).length}×${count}`).join(" ");
 }
 
 function top1({ metrics }: ResultRecord["results"][number]): number {

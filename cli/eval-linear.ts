@@ -7,6 +7,7 @@ import { linearSettings, type LinearSettings } from "../lib/settings/linear.js";
 import { trainingOf } from "../lib/settings/training.js";
 import { command, type CommandContext } from "./command.js";
 import { openExtraction } from "./features.js";
+import { checkLabels, tellTranslation } from "./published.js";
 
 /** Settings that say where things are or how the work is done, and change no number: not part of the configuration. */
 const withoutEffect = [
@@ -55,28 +56,6 @@ export const evalLinear = command(linearSettings, async (given, context) => {
   }
 });
 
-/** What became of each key of VISSL's file. */
-function tellTranslation({ protocol, progress }: CommandContext): void {
-  if (!protocol?.used) return;
-  const { used, changesNothing = {}, differs = [], meantFor } = protocol;
-  const inert = Object.entries(changesNothing).map(([key, why]) => `${key} (${why})`);
-  progress.note(`Used of VISSL's keys: ${used.join(", ")}`);
-  progress.note(`Changing nothing here: ${inert.join(", ")}`);
-  progress.note("Refused: none");
-  for (const sentence of differs) progress.note(`Other than in VISSL: ${sentence}`);
-  if (meantFor !== undefined) progress.note(`Batch size, epochs and rates are kept as meant for ${meantFor}`);
-}
-
-/** The loss goes by the data, so data of another kind would be another protocol. */
-function checkLabels({ splits }: FeatureSet, { protocol }: CommandContext): void {
-  if (protocol?.labels === undefined) return;
-  const { kind } = (splits.train ?? splits.all)!.targets;
-  const received = kind === "multi" ? "several" : "one";
-  if (received === protocol.labels) return;
-  const words = { one: "one label", several: "several labels" };
-  throw expected(`data with ${words[protocol.labels]} an image`, `the protocol ${protocol.id}`, words[received]);
-}
-
 /**
  * Where heads choose their layers, or layers are joined: all of them as the features name them, without a pooling that is
  * the tap's own.
@@ -106,7 +85,8 @@ async function withLayerNames(settings: LinearSettings): Promise<LinearSettings>
 async function featuresOf(settings: LinearSettings, context: CommandContext): Promise<FeatureSet> {
   if (areThere(settings)) {
     const { openFeatures } = await import("../lib/features/open-features.js");
-    return openFeatures({ spec: settings.features, layers: readLayers(settings).map(layerName) });
+    const { features: spec, testFeatures: testSpec } = settings;
+    return openFeatures({ spec, testSpec, layers: readLayers(settings).map(layerName) });
   }
   const { options } = await openExtraction(imagesOf(settings), context);
   const { views } = settings;

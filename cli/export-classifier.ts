@@ -7,8 +7,8 @@ const definition = defineSettings({
   command: "export-classifier",
   summary: "Make one TensorFlow.js model of a trained head and its backbone",
   description:
-    "Takes a head of a run of eval-linear, joins it with the backbone up to its layer, and writes a graph model that " +
-    "runs in Node and in a browser, with class names and preprocessing in classifier.json.",
+    "Takes a head of a run of eval-linear, or the chosen SVMs of one of train-svm, joins it with the backbone up to its " +
+    "layer, and writes a graph model that runs in Node and in a browser, with class names and preprocessing in classifier.json.",
   schema: z.strictObject({
     run: z
       .string()
@@ -49,6 +49,10 @@ const definition = defineSettings({
       command:
         "npx frozen-eval export-classifier runs/mine-resnet50-photos/linear --layer res4 --head bn_fc --out public/model",
       meaning: "One head, into the folder of a page.",
+    },
+    {
+      command: "npx frozen-eval export-classifier runs/mine-resnet50-VOC2007/svm --layer res5",
+      meaning: "One SVM a class, each of the cost that was chosen for it.",
     },
   ],
 });

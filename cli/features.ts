@@ -6,7 +6,7 @@ import type { CommandContext } from "./command.js";
 
 /** Opens what an extraction works on, and names its settings as the library does. */
 export async function openExtraction(
-  settings: Omit<ExtractionSettings, "splits"> &
+  settings: Omit<ExtractionSettings, "splits" | "dryRun"> &
     Pick<Partial<ExtractionSettings>, "splits"> & { trainTransform?: string },
   { progress, signal }: CommandContext,
 ): Promise<{ options: LiveFeaturesOptions; backbone: Backbone; dataset: Dataset }> {

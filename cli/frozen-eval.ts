@@ -13,6 +13,7 @@ export const commands = {
   zoo: async () => (await import("./zoo.js")).zoo,
   "extract-features": async () => (await import("./extract-features.js")).extractFeatures,
   "eval-linear": async () => (await import("./eval-linear.js")).evalLinear,
+  "train-svm": async () => (await import("./train-svm.js")).trainSvm,
   "export-classifier": async () => (await import("./export-classifier.js")).exportClassifier,
   compare: async () => (await import("./compare.js")).compare,
 } satisfies Record<string, () => Promise<Command>>;
@@ -60,7 +61,8 @@ async function overview(): Promise<string> {
     "Commands:",
     ...all.map(({ definition }) => `  ${definition.command.padEnd(longest + 2)}${definition.summary}`),
     "",
-    'Help on one of them: npx frozen-eval COMMAND --help. "npx eval-linear" is "npx frozen-eval eval-linear".',
+    'Help on one of them: npx frozen-eval COMMAND --help. "npx eval-linear" is "npx frozen-eval eval-linear",',
+    '"npx train-svm" is "npx frozen-eval train-svm".',
     "",
   ].join("\n");
 }

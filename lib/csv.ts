@@ -29,3 +29,12 @@ export function* parseCsv(text: string, file: string): Generator<{ fields: strin
     if (fields.length > 1 || fields[0]!.trim() !== "") yield { fields, line: begun };
   }
 }
+
+/** One line, its line break included. */
+export function csvLine(fields: readonly (string | number)[]): string {
+  const quoted = fields.map((field) => {
+    const text = String(field);
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  });
+  return `${quoted.join(",")}\n`;
+}

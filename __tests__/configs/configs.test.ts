@@ -9,11 +9,13 @@ import { readFlags } from "../../lib/settings/flags.js";
 import { linearSettings } from "../../lib/settings/linear.js";
 import { loadSettings } from "../../lib/settings/load.js";
 import { trainingOf } from "../../lib/settings/training.js";
+import { svmSettings } from "../../lib/settings/svm.js";
+import { svmDefaults } from "../../lib/protocols/svm-protocol.js";
 import { headsOf } from "../../lib/protocols/linear-heads.js";
 import { linearTrials, scaledRate } from "../../lib/protocols/linear-trials.js";
 import { golden } from "../golden.js";
 
-const names = configNames().filter((name) => name !== "quickstart" && /^(vissl|dinov2|ssl-small)\//.test(name));
+const names = configNames().filter((name) => /^(vissl|dinov2|ssl-small)\/(?!svm-)/.test(name));
 const headerOf = (name: string) =>
   /^(#.*\n)+/.exec(readFileSync(path.join(configsFolder, `${name}.yaml`), "utf8"))?.[0] ?? "";
 const load = async (name: string, ...argv: string[]) =>
@@ -147,6 +149,39 @@ test("ssl-small has rate 30, and unit length in transfer", async () => {
     trainTransform: "random_resized_crop(224,bicubic,scale=0.6..1)|hflip(0.5)|normalize(imagenet)",
   });
   expect(trainingOf(settings).schedule).toEqual([{ kind: "multistep", milestones: [60, 80], gamma: 0.1 }]);
+});
+
+test("VISSL's SVMs on VOC07 are the defaults, on five layers", async () => {
+  const name = "vissl/svm-voc07";
+  const [, command] = /^# {3}npx train-svm (.*)$/m.exec(headerOf(name)) ?? [];
+  for (const word of ["Source", "Fixed", "Differs", "Expected", "Time"])
+    expect(headerOf(name)).toMatch(new RegExp(`^# ${word} +\\S`, "m"));
+  const argv = command!.trim().split(" ");
+  expect(argv.slice(0, 2)).toEqual(["--config", name]);
+  const flags = readFlags({ definition: svmSettings, argv });
+  const { settings, protocol } = await loadSettings({ definition: svmSettings, flags });
+  expect(protocol).toEqual({ id: "vissl-svm-voc07", version: 1, labels: "several" });
+  expect(settings).toMatchObject(svmDefaults);
+  expect(parseTransform(settings.transform!).outputSize({ width: 500, height: 375 })).toEqual([224, 224]);
+  const layers = parseLayers({ text: settings.layers, taps: resnet });
+  expect(layers.map(({ width }) => width)).toEqual([9216, 9216, 8192, 9216, 8192]);
+});
+
+test.each([
+  ["vissl/svm-voc07-low-shot", "several", [1, 2, 4, 8, 16, 32, 64, 96], [9216, 8192]],
+  ["vissl/svm-places205-low-shot", "one", [10, 100], [8192, 2048]],
+])("%s draws few images of each class, five times", async (name, labels, lowShot, widths) => {
+  for (const word of ["Source", "Fixed", "Differs", "Expected", "Time"])
+    expect(headerOf(name)).toMatch(new RegExp(`^# ${word} +\\S`, "m"));
+  const [, command] = /^# {3}npx train-svm (.*)$/m.exec(headerOf(name)) ?? [];
+  const argv = command!.trim().split(" ");
+  expect(argv.slice(0, 2)).toEqual(["--config", name]);
+  const flags = readFlags({ definition: svmSettings, argv });
+  const { settings, protocol } = await loadSettings({ definition: svmSettings, flags });
+  expect(protocol).toEqual({ id: name.replace("/", "-"), version: 1, labels });
+  expect([settings.lowShot, settings.samples]).toEqual([lowShot, 5]);
+  const taps = [...resnet, vector("res5avg")];
+  expect(parseLayers({ text: settings.layers, taps }).map(({ width }) => width)).toEqual(widths);
 });
 
 test("published settings let stored features and views in", async () => {

@@ -5,6 +5,7 @@ import {
   allPointsAveragePrecision,
   elevenPointAveragePrecision,
   meanAveragePrecision,
+  precisionRecall,
   stepAveragePrecision,
 } from "../../lib/metrics/average-precision.js";
 import { golden, goldenPath } from "../golden.js";
@@ -18,6 +19,9 @@ interface Case {
   ap_vissl: Value;
   ap_sklearn: Value;
   ap_voc07_11pt: Value;
+  /** The first of all ranks. */
+  precision_vissl: number[];
+  recall_vissl: number[];
 }
 
 function expectValue(actual: number, wanted: Value): void {
@@ -38,6 +42,19 @@ describe("average precision", () => {
     expectValue(stepAveragePrecision({ scores, targets }), wanted.ap_sklearn);
     expectValue(elevenPointAveragePrecision({ scores, targets }), wanted.ap_voc07_11pt);
   });
+
+  test.each(cases.filter(({ targets }) => targets.includes(1)))(
+    "its curve is VISSL's where a positive is found: $name",
+    ({ targets, scores, precision_vissl, recall_vissl }) => {
+      const { precision, recall } = precisionRecall({ scores, targets });
+      const found = recall_vissl.flatMap((value, rank) => (value > (recall_vissl[rank - 1] ?? 0) ? [rank] : []));
+      found.forEach((rank, hit) => {
+        expect(recall[hit]).toBeCloseTo(recall_vissl[rank]!, 12);
+        expect(precision[hit]).toBeCloseTo(precision_vissl[rank]!, 12);
+      });
+      expect(recall.at(-1)).toBe(1);
+    },
+  );
 
   test("its mean over classes is that of VISSL's meter", async () => {
     const { value } = golden<{ value: { mAP: Record<string, number>; AP: Record<string, number[]> } }>(

@@ -57,7 +57,7 @@ describeOnBackends("linear evaluation by L-BFGS", () => {
     const weightDecay = Array.from({ length: 16 }, (_, i) => 1e-4 * 2 ** i);
     const optimizer = { ...short.optimizer!, weightDecay };
     const record = await evalLinear({ ...short, heads: ["fc"], optimizer, search: "halving", features: given });
-    const run = record.results[0]!.trials.map(({ epochsRun }) => epochsRun);
+    const run = record.results[0]!.trials.map(({ epochsRun }) => epochsRun!);
     expect(Math.max(...run)).toBe(40);
     expect(Math.min(...run)).toBeLessThan(40);
     await given.close();

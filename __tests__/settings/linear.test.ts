@@ -57,6 +57,8 @@ describe("linear settings", () => {
     expect(() => parse({ features: undefined, backbone: "b" })).toThrow("for --data but received nothing");
     expect(() => parse({ backbone: "b" })).toThrow("Expected either --features or --backbone but received both");
     expect(parse({ features: undefined, backbone: "b", data: "folder:d" }).layers).toEqual(["all"]);
+    const images = { features: undefined, backbone: "b", data: "folder:d", testFeatures: "f" };
+    expect(() => parse(images)).toThrow("for --features beside --test-features but received nothing");
   });
 
   test("take live features and stored views of images only, and one of the two", () => {

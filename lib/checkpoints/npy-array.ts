@@ -2,7 +2,7 @@ import { UserError } from "../errors.js";
 import { damaged } from "./bytes.js";
 import type { ByteRange } from "./bytes.js";
 import { numpyDtype } from "./numpy-dtype.js";
-import { areCounts, denseLayout, elements, readStrided, sizeOf } from "./tensor.js";
+import { areCounts, denseLayout, elements, sizeOf, stridedEntry } from "./tensor.js";
 import type { TensorEntry } from "./tensor.js";
 
 const magic = "\x93NUMPY";
@@ -49,5 +49,5 @@ export async function npyTensor(where: string, bytes: ByteRange): Promise<Tensor
     throw damaged(where, `it has ${bytes.size - offset} bytes of data where ${size} were announced`);
   }
   const data: ByteRange = { size, read: (from, length) => bytes.read(offset + from, length) };
-  return { shape, dtype: numbers.dtype, read: () => readStrided(data, layout) };
+  return stridedEntry(data, layout);
 }

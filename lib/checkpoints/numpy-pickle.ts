@@ -4,7 +4,7 @@ import { numpyDtype } from "./numpy-dtype.js";
 import type { NumpyDtype } from "./numpy-dtype.js";
 import { StatefulObject } from "./pickle-machine.js";
 import type { PickleClass } from "./pickle-machine.js";
-import { areCounts, denseLayout, elements, readStrided, sizeOf } from "./tensor.js";
+import { areCounts, denseLayout, elements, sizeOf, stridedEntry } from "./tensor.js";
 import type { TensorEntry } from "./tensor.js";
 
 /** `numpy.dtype("f4")`; its state tells the order of the bytes. */
@@ -56,7 +56,7 @@ export class NumpyArray extends StatefulObject {
     if (data?.length !== bytes) {
       throw damaged(file, `a NumPy array in it has ${data?.length ?? "no"} bytes where ${bytes} were announced`);
     }
-    return { shape: [...shape], dtype: numbers.dtype, read: () => readStrided(rangeOf(data), layout) };
+    return stridedEntry(rangeOf(data), layout);
   }
 }
 

@@ -2,7 +2,7 @@ import { namedTensors } from "./format.js";
 import type { CheckpointFormat } from "./format.js";
 import { safetensorsHeader } from "./safetensors-header.js";
 import type { SafetensorsArray } from "./safetensors-header.js";
-import { denseLayout, readStrided } from "./tensor.js";
+import { denseLayout, stridedEntry } from "./tensor.js";
 import type { TensorEntry } from "./tensor.js";
 
 /** One safetensors file of numbers of any kind; its metadata stand under `__metadata__/`. */
@@ -18,5 +18,5 @@ export const safetensors: CheckpointFormat = {
 };
 
 export function tensorOf({ dtype, shape, bytes }: SafetensorsArray): TensorEntry {
-  return { dtype, shape, read: () => readStrided(bytes, denseLayout({ dtype, shape })) };
+  return stridedEntry(bytes, denseLayout({ dtype, shape }));
 }

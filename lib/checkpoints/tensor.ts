@@ -43,6 +43,8 @@ export interface TensorEntry {
    * @throws UserError where the file does not hold them, or not as its checksum says, or where they are complex.
    */
   read(): Promise<TensorData>;
+  /** Of those, `count` entries of the first axis from `start` on; undefined where the values are not in a file. */
+  readRows?(start: number, count: number): Promise<TensorData>;
 }
 
 interface Element {
@@ -125,6 +127,18 @@ export function denseLayout(options: {
     stride *= shape[axis]!;
   }
   return { dtype, shape, strides, offset: 0, bigEndian };
+}
+
+/** A tensor whose elements lie in a run of bytes. */
+export function stridedEntry(bytes: ByteRange, layout: StridedLayout): TensorEntry {
+  const { dtype, shape, strides, offset } = layout;
+  return {
+    shape: [...shape],
+    dtype,
+    read: () => readStrided(bytes, layout),
+    readRows: (start, count) =>
+      readStrided(bytes, { ...layout, shape: [count, ...shape.slice(1)], offset: offset + start * strides[0]! }),
+  };
 }
 
 /** The elements of a layout in C order, of which only the part of the bytes that they span is read. */

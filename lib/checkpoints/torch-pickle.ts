@@ -4,7 +4,7 @@ import { NumpyArray, numpyClasses } from "./numpy-pickle.js";
 import { Instance } from "./pickle-machine.js";
 import type { PickleClass, PickleDialect } from "./pickle-machine.js";
 import { byName, pythonClasses } from "./python-classes.js";
-import { areCounts, elements, extentOf, isCount, readStrided, sizeOf } from "./tensor.js";
+import { areCounts, elements, extentOf, isCount, sizeOf, stridedEntry } from "./tensor.js";
 import type { DType, StridedLayout, TensorEntry } from "./tensor.js";
 
 /** A run of equal elements that tensors are views of; its bytes lie outside of the pickle. */
@@ -61,12 +61,7 @@ export function torchEntries(file: string, bytes: ReadonlyMap<string, ByteRange>
   return (value: unknown): TensorEntry | undefined => {
     if (value instanceof NumpyArray) return value.entry(file);
     if (!(value instanceof TorchTensor)) return undefined;
-    const { storage, layout } = value;
-    return {
-      shape: [...layout.shape],
-      dtype: layout.dtype,
-      read: () => readStrided(bytes.get(storage.key)!, layout),
-    };
+    return stridedEntry(bytes.get(value.storage.key)!, value.layout);
   };
 }
 

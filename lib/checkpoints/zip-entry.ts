@@ -5,7 +5,7 @@ import { createInflateRaw } from "node:zlib";
 import { UserError } from "../errors.js";
 import { damaged, fileRange } from "./bytes.js";
 import type { ByteRange } from "./bytes.js";
-import { crc32 } from "./crc32.js";
+import { crc32 } from "../crc32.js";
 
 /** What an archive tells of one of its entries. */
 export interface ZipRecord {

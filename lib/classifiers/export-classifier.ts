@@ -19,7 +19,7 @@ import { readHead } from "./read-head.js";
 import { writeClassifier } from "./write-classifier.js";
 
 export interface ExportClassifierOptions {
-  /** Folder of a run of eval-linear. */
+  /** Folder of a run of eval-linear or train-svm. */
   run: string;
   /** As the run names it, e.g. `block14` or `res4:avg_pool(8x8,3,0)`. */
   layer: string;
@@ -49,7 +49,7 @@ export interface ExportedClassifier {
  *
  * Written are `model.json`, weights in files of 4 MB, and `classifier.json`; all of them or none.
  *
- * @throws UserError where the run has no such layer, head or seed, its backbone is not found or has changed, its
+ * @throws UserError where the run has no such layer, head or seed, or keeps no heads, its backbone is not found or has changed, its
  * features are the user's own and `headOnly` is not set, or `out` holds something else.
  */
 export async function exportClassifier(options: ExportClassifierOptions): Promise<ExportedClassifier> {
@@ -57,6 +57,14 @@ export async function exportClassifier(options: ExportClassifierOptions): Promis
   const record = await readRecord(run);
   const folder = path.extname(run) === ".json" ? path.dirname(run) : run;
   const result = chosenResult(record, options);
+  if (result.lowShot) {
+    throw new UserError(
+      `Expected a run that keeps what it trained but ${run} has drawn its images several times, and keeps numbers`,
+      {
+        hint: "Train on all images: train-svm without --low-shot.",
+      },
+    );
+  }
   const seed = chosenSeed(record, options);
   const place = fileNameOf(result);
   const { head, description } = await readHead({ dir: await headFolder(folder, place) });
@@ -115,7 +123,7 @@ async function headFolder(run: string, place: string): Promise<string> {
   const dir = path.join(run, "heads", place);
   if (await exists(dir)) return dir;
   throw new UserError(`Expected the trained head at ${dir} but there is no such folder`, {
-    hint: "The same eval-linear command, run again, writes the heads anew.",
+    hint: "The same command, run again, writes the heads anew.",
   });
 }
 
@@ -220,7 +228,7 @@ async function expectSameBackbone(options: { dir: string; digest: string; found:
   if (found === digest) return;
   throw new UserError(
     `Expected the backbone of this run, ${digest.slice(0, 12)}…, for --backbone but ${dir} holds ${found.slice(0, 12)}…`,
-    { hint: "Its head fits no other weights: name the folder of the same backbone, or run eval-linear again." },
+    { hint: "Its head fits no other weights: name the folder of the same backbone, or train again." },
   );
 }
 

@@ -6,6 +6,8 @@ import type { DenseLayer } from "../heads/evaluated.js";
 export interface HeadFunction {
   /** Whether the input is first divided by its L2 norm (at least 1e-12, as PyTorch's `normalize` has it). */
   normalized: boolean;
+  /** What is added to that norm instead of a lower bound. SVMs, as VISSL has them: 1e-5. */
+  lengthAdded?: number;
   /** From features to logits. */
   dense: readonly DenseLayer[];
   /** What makes probabilities of the logits. */
@@ -28,7 +30,7 @@ export function headNodes(options: {
 }): { logits: GraphTensor; probabilities: GraphTensor } {
   const { graph, name, features, head, outputs } = options;
   const joined = join(graph, `${name}/joined`, features);
-  let x = head.normalized ? normalized(graph, `${name}/normalized`, joined) : joined;
+  let x = head.normalized ? normalized(graph, `${name}/normalized`, joined, head.lengthAdded) : joined;
   for (const [i, { weight, bias, relu }] of head.dense.entries()) {
     const last = i === head.dense.length - 1;
     const biased = last && !relu ? outputs.logits : `${name}/biased${i}`;
@@ -49,15 +51,16 @@ function join(graph: GraphBuilder, name: string, features: readonly GraphTensor[
   return graph.operation({ name, op: "ConcatV2", inputs, shape: [width], attr });
 }
 
-function normalized(graph: GraphBuilder, name: string, x: GraphTensor): GraphTensor {
+function normalized(graph: GraphBuilder, name: string, x: GraphTensor, added?: number): GraphTensor {
   const norm = { keep_dims: { b: true }, Tidx: { type: "DT_INT32" } };
   const one = { shape: [1] };
   const squares = graph.operation({ name: `${name}/squares`, op: "Mul", inputs: [x, x], shape: x.shape });
   const axis = constant([1], "int32");
   const sum = graph.operation({ name: `${name}/sum`, op: "Sum", inputs: [squares, axis], ...one, attr: norm });
   const length = graph.operation({ name: `${name}/length`, op: "Sqrt", inputs: [sum], ...one });
-  const least = constant([1e-12], "float32", []);
-  const divisor = graph.operation({ name: `${name}/divisor`, op: "Maximum", inputs: [length, least], ...one });
+  const [op, number] = added === undefined ? ["Maximum", 1e-12] : ["AddV2", added];
+  const inputs = [length, constant([number], "float32", [])];
+  const divisor = graph.operation({ name: `${name}/divisor`, op, inputs, ...one });
   return graph.operation({ name, op: "RealDiv", inputs: [x, divisor], shape: x.shape });
 }
 

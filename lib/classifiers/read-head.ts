@@ -18,8 +18,8 @@ export async function readHead({ dir }: { dir: string }): Promise<{
   const { model, description } = await loadHead({ dir });
   try {
     const dense = await Promise.all(model.layers.map(denseLayer));
-    const { l2 = false, activation = "softmax" } = description;
-    return { head: { normalized: l2, dense, activation }, description };
+    const { l2 = false, lengthAdded, activation = "softmax" } = description;
+    return { head: { normalized: l2, lengthAdded, dense, activation }, description };
   } finally {
     model.dispose();
   }

@@ -70,14 +70,14 @@ export async function openNpyPair(options: {
     layers: [{ layer: { name, shape, width }, reader: npyRows({ files: [{ file, rows }], width, open }) }],
     targets,
     ids: numbered(rows),
-    origin: { kind: "npy", features: await identity(file), targets: await identity(targetsFile) },
+    origin: { kind: "npy", features: await identityOf(file), targets: await identityOf(targetsFile) },
     release: () => open.close(),
     residentBytes,
   });
 }
 
 /** A file as it is now: what was computed from another content is not taken for this one's. */
-async function identity(file: string): Promise<{ file: string; size: number; modified: number }> {
+export async function identityOf(file: string): Promise<{ file: string; size: number; modified: number }> {
   const { size, mtimeMs } = await fs.stat(file);
   return { file, size, modified: mtimeMs };
 }
@@ -92,6 +92,7 @@ function countOf(targets: Targets): number {
   return targets.labels.length / (targets.kind === "multi" ? targets.classes : 1);
 }
 
-function numbered(count: number): string[] {
+/** Names of images that have none. */
+export function numbered(count: number): string[] {
   return Array.from({ length: count }, (_, index) => String(index));
 }

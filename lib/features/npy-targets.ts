@@ -1,7 +1,7 @@
 import type { Targets } from "../datasets/dataset.js";
 import { UserError } from "../errors.js";
 import { toIntegers } from "./npy.js";
-import type { NpyArray } from "./npy.js";
+import type { Integers } from "./npy.js";
 
 /**
  * Labels as VISSL keeps them: class indices of shape [n] or [n, 1], or [n, classes] with 1 (present), 0 (absent) and
@@ -10,7 +10,7 @@ import type { NpyArray } from "./npy.js";
  * @param file names the array in messages.
  * @throws UserError where the shape or a value is another.
  */
-export function npyTargets(array: NpyArray, file: string): Targets {
+export function npyTargets(array: Integers, file: string): Targets {
   const columns = array.shape[1] ?? 1;
   if (array.shape.length < 1 || array.shape.length > 2) {
     throw new UserError(

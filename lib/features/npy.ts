@@ -235,12 +235,18 @@ function decodeStrings({ descr, itemBytes }: Pick<NpyHeader, "descr" | "itemByte
   return texts;
 }
 
+/** Whole numbers in whatever kind of array they came. */
+export interface Integers {
+  shape: number[];
+  data: ArrayLike<number> | BigInt64Array | BigUint64Array | string[];
+}
+
 /**
  * Labels or indices as int32, from whatever numeric dtype they were saved in.
  *
  * @throws UserError where they are strings, or a value is no 32-bit integer; `subject` names them, `row` is told.
  */
-export function toIntegers({ data, shape }: NpyArray, subject: string): Int32Array {
+export function toIntegers({ data, shape }: Integers, subject: string): Int32Array {
   if (Array.isArray(data)) throw new UserError(`Expected integers for ${subject} but received strings`);
   const integers = new Int32Array(data.length);
   for (let i = 0; i < data.length; i++) {

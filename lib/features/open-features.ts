@@ -2,16 +2,14 @@ import fs from "node:fs/promises";
 import path from "node:path";
 
 import { matchNames } from "../backbones/layers.js";
-import type { SplitName } from "../datasets/dataset.js";
-import { expected, UserError } from "../errors.js";
+import { UserError } from "../errors.js";
 import { digestOf, exists } from "../files.js";
-import { openNpyPair } from "./array-source.js";
 import type { FeatureSet } from "./feature-set.js";
-import type { FeatureSource } from "./source.js";
+import { ownFormats } from "./own-features.js";
 import type { FeatureStore } from "./store.js";
 import { openStore } from "./store.js";
 import { openStoredSource } from "./stored-source.js";
-import { openVisslDump } from "./vissl-dump.js";
+import { withTestFeatures } from "./test-features.js";
 
 const storeFolder = /^features_(train|val|test|all)(\.[0-9a-f]{8})?$/;
 
@@ -20,15 +18,39 @@ const storeFolder = /^features_(train|val|test|all)(\.[0-9a-f]{8})?$/;
  *
  * - a folder: one feature store (`…/features_train`), or the folder above that holds one a split
  * - `npy:X.npy,Y.npy`: features and labels
+ * - `svmlight:FILE` or `svmlight:TRAIN,TEST`: svmlight's and LIBSVM's text
+ * - `cog:DIR`: what ImageNet-CoG's extraction wrote, `X_Y.pth` below `features_train` and `features_test`
  * - `vissl:DIR`: what VISSL's extraction wrote
  *
+ * @param options.testSpec where the test images are, if not in the same place; such a specification too.
  * @param options.layers which of them; all where undefined.
- * @throws UserError where there is nothing of the kind, or what is there is damaged.
+ * @throws UserError where there is nothing of the kind, what is there is damaged, or the two places do not fit.
  */
-export async function openFeatures(options: { spec: string; layers?: string[] }): Promise<FeatureSet> {
-  const { spec, layers } = options;
-  if (spec.startsWith("npy:")) return fromNpy(spec);
-  if (spec.startsWith("vissl:")) return fromVissl(spec, layers);
+export async function openFeatures(options: {
+  spec: string;
+  testSpec?: string;
+  layers?: string[];
+}): Promise<FeatureSet> {
+  const { spec, testSpec, layers } = options;
+  const train = await openAt(spec, layers);
+  if (testSpec === undefined) return train;
+  let test: FeatureSet | undefined;
+  try {
+    test = await openAt(testSpec, layers);
+    return withTestFeatures(train, test);
+  } catch (error) {
+    await train.close();
+    await test?.close();
+    throw error;
+  }
+}
+
+async function openAt(spec: string, layers?: string[]): Promise<FeatureSet> {
+  const colon = spec.indexOf(":");
+  const format = spec.slice(0, Math.max(0, colon));
+  if (Object.hasOwn(ownFormats, format)) {
+    return ownFormats[format]!({ spec, place: spec.slice(colon + 1), layers });
+  }
   return fromStores(spec, layers);
 }
 
@@ -94,7 +116,7 @@ async function storesAt(spec: string): Promise<string[]> {
   if (await exists(path.join(spec, "store.json"))) return [path.resolve(spec)];
   const inside = await fs.readdir(spec).catch(() => {
     throw new UserError(`Expected features at ${spec} but there is no such folder`, {
-      hint: "Give the folder of a feature store, npy:X.npy,Y.npy, or vissl:DIR.",
+      hint: "Give the folder of a feature store, npy:X.npy,Y.npy, svmlight:FILE, cog:DIR, or vissl:DIR.",
     });
   });
   const plain = inside.filter((name) => storeFolder.exec(name)?.[2] === undefined && storeFolder.test(name)).sort();
@@ -102,44 +124,4 @@ async function storesAt(spec: string): Promise<string[]> {
   throw new UserError(`Expected a feature store in ${spec} but it holds no store.json and no features_<split> folder`, {
     hint: "Make one with npx frozen-eval extract-features.",
   });
-}
-
-async function fromNpy(spec: string): Promise<FeatureSet> {
-  const [features, targets, ...more] = spec.slice("npy:".length).split(",");
-  if (!features || !targets || more.length > 0) throw expected("npy:FEATURES.npy,LABELS.npy", "--features", spec);
-  return ownFeatures(spec, path.basename(features, ".npy"), { all: await openNpyPair({ features, targets }) });
-}
-
-async function fromVissl(spec: string, layers?: string[]): Promise<FeatureSet> {
-  const folder = spec.slice("vissl:".length);
-  const names = await fs.readdir(folder).catch(() => [] as string[]);
-  const splits: Partial<Record<SplitName, FeatureSource>> = {};
-  for (const split of ["train", "val", "test"] as const) {
-    if (split !== "train" && !names.some((name) => name.includes(`_${split}_`) && name.endsWith("_features.npy")))
-      continue;
-    splits[split] = await openVisslDump({ folder, split, layers: layers?.includes("all") ? undefined : layers });
-  }
-  return ownFeatures(spec, path.basename(path.resolve(folder)), splits);
-}
-
-/** Features of which no more is known than what they are. */
-function ownFeatures(spec: string, name: string, splits: Partial<Record<SplitName, FeatureSource>>): FeatureSet {
-  let classes = 0;
-  for (const { targets } of Object.values(splits)) {
-    classes = Math.max(
-      classes,
-      targets.kind === "multi" ? targets.classes : targets.labels.reduce((a, b) => Math.max(a, b), -1) + 1,
-    );
-  }
-  return {
-    splits,
-    classes: Array.from({ length: classes }, (_, label) => String(label)),
-    data: { spec, name, digest: digestOf(Object.values(splits).map(({ origin }) => origin)) },
-    backbone: null,
-    skipped: [],
-    extraction: { images: 0, seconds: 0 },
-    close: async () => {
-      for (const source of Object.values(splits)) await source.close();
-    },
-  };
 }

@@ -21,8 +21,13 @@ export interface RowSourceOptions {
   residentBytes?: number;
 }
 
-/** Rows of a layer in memory for the length of a source. */
 type Batches = (rows: Uint32Array) => Promise<() => tf.Tensor2D>;
+
+/** A layer read from where it is kept, and as it is read in all passes but an only one. */
+interface LayerBatches {
+  streamed: Batches;
+  kept: Batches;
+}
 
 /** How many rows are read at a time into memory. */
 const chunk = 4096;
@@ -40,10 +45,10 @@ export async function rowSource(options: RowSourceOptions): Promise<FeatureSourc
     return reading;
   };
   const batches = new Map(
-    layers.map(({ layer: { name, width }, reader }): [string, Batches] => [
-      name,
-      bytes > residentBytes ? streamed(reader, width) : held(() => hold(reader, width)),
-    ]),
+    layers.map(({ layer: { name, width }, reader }): [string, LayerBatches] => {
+      const each = streamed(reader, width);
+      return [name, { streamed: each, kept: bytes > residentBytes ? each : held(() => hold(reader, width)) }];
+    }),
   );
   return {
     size,
@@ -66,8 +71,8 @@ export async function rowSource(options: RowSourceOptions): Promise<FeatureSourc
 
 /** The next batch is read while the current one is used. */
 async function* run(
-  { rows, batchSize, layers }: FeaturePass,
-  { size, batches, isClosed }: { size: number; batches: Map<string, Batches>; isClosed: () => boolean },
+  { rows, batchSize, layers, once = false }: FeaturePass,
+  { size, batches, isClosed }: { size: number; batches: Map<string, LayerBatches>; isClosed: () => boolean },
 ): AsyncGenerator<FeatureBatch> {
   if (isClosed()) throw new Error("The source of features is closed");
   if (!Number.isInteger(batchSize) || batchSize < 1) throw new Error(`A batch of ${batchSize} rows`);
@@ -76,7 +81,7 @@ async function* run(
   const wanted = (layers ?? [...batches.keys()]).map((name) => {
     const of = batches.get(name);
     if (!of) throw unknownLayer(name, batches.keys());
-    return { name, of };
+    return { name, of: once ? of.streamed : of.kept };
   });
   const read = (start: number) => {
     const some = rows.slice(start, start + batchSize);

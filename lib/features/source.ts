@@ -43,6 +43,8 @@ export interface FeaturePass {
    * that know one view only give that one.
    */
   draws?: Uint32Array;
+  /** Whether this is the only pass, so that nothing of it need be kept in memory. */
+  once?: boolean;
 }
 
 export interface FeatureBatch {

@@ -34,8 +34,8 @@ interface DumpedLayer {
  * Source: VISSL, `ExtractedFeaturesLoader`.
  *
  * @param options.layers default: all that there are for the split.
- * @throws UserError where there is no such dump, a file of a shard is missing or of another length, or the layers hold
- * different samples.
+ * @throws UserError where there is no such dump, a shard or a file of it is missing or of another length, or the layers
+ * hold different samples.
  */
 export async function openVisslDump(options: {
   folder: string;
@@ -84,15 +84,29 @@ export async function openVisslDump(options: {
   });
 }
 
-/** Layer → prefixes of its shards, in their order. */
+/**
+ * Layer → prefixes of its shards, in their order.
+ *
+ * @throws UserError where a shard has targets or indices and no features.
+ */
 async function listDump(folder: string, split: string): Promise<Map<string, string[]>> {
   const names = await fs.readdir(folder).catch((error: unknown) => {
     throw asReadError(error, folder, "a folder of features");
   });
   const prefixes = new Map<string, string[]>();
+  const there = new Set(names);
   for (const name of names) {
-    const [, prefix, layer] = new RegExp(`^(.*?)_${split}_(.+)_features\\.npy$`).exec(name) ?? [];
-    if (prefix !== undefined && layer !== undefined) prefixes.set(layer, [...(prefixes.get(layer) ?? []), prefix]);
+    const [, prefix, layer, part] = new RegExp(`^(.*?)_${split}_(.+)_(features|targets|inds)\\.npy$`).exec(name) ?? [];
+    if (prefix === undefined || layer === undefined) continue;
+    if (part === "features") {
+      prefixes.set(layer, [...(prefixes.get(layer) ?? []), prefix]);
+      continue;
+    }
+    const stem = `${prefix}_${split}_${layer}`;
+    // VISSL's predictions have targets and indices too.
+    if (!there.has(`${stem}_features.npy`) && !there.has(`${stem}_predictions.npy`)) {
+      throw new UserError(`Expected ${stem}_features.npy beside ${name} in ${folder} but there is none`);
+    }
   }
   for (const some of prefixes.values()) some.sort(byCodePoint);
   return prefixes;
@@ -133,8 +147,44 @@ async function readLayer(options: {
     total += rows;
   }
   const indices = Int32Array.from(place.keys()).sort();
+  refuseMissingShards({ folder, split, name, prefixes, indices });
   const order = Uint32Array.from(indices, (index) => place.get(index)!);
   return { name, shape: shape!, files, indices, order, targets: pick(parts, order, `${name} in ${folder}`) };
+}
+
+/**
+ * Shards are numbered from 0, by rank and by chunk of a rank. A number that is left out may be that of a process that had
+ * nothing of its own; where samples lack too, a shard is lost. (Indices alone may have gaps: those of a subset.)
+ */
+function refuseMissingShards(options: {
+  folder: string;
+  split: string;
+  name: string;
+  prefixes: string[];
+  indices: Int32Array;
+}): void {
+  const { folder, split, name, prefixes, indices } = options;
+  const absent = indices.findIndex((index, i) => index !== i);
+  if (absent < 0) return;
+  const numbers = prefixes.map((prefix) =>
+    /^rank(\d+)(?:_chunk(\d+))?$/
+      .exec(prefix)
+      ?.slice(1)
+      .map((n = "0") => Number(n)),
+  );
+  if (!numbers.every((pair) => pair !== undefined)) return;
+  const there = new Set(numbers.map((pair) => pair.join()));
+  const ranks = Math.max(...numbers.map(([rank]) => rank!));
+  for (let rank = 0; rank <= ranks; rank++) {
+    const chunks = numbers.filter(([of]) => of === rank).map(([, chunk]) => chunk!);
+    for (let chunk = 0; chunk <= Math.max(0, ...chunks); chunk++) {
+      if (there.has(`${rank},${chunk}`)) continue;
+      throw new UserError(
+        `Expected the shard rank${rank}_chunk${chunk}_${split}_${name} in ${folder} but it is missing, and so is sample ${absent}`,
+        { hint: "Copy the whole dump, or extract the features again." },
+      );
+    }
+  }
 }
 
 /** The targets of the rows that count, out of those of all shards. */

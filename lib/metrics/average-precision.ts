@@ -69,6 +69,23 @@ export function stepAveragePrecision(options: AveragePrecisionOptions): number {
   return positives === 0 ? 0 : area / positives;
 }
 
+/** Precision at each recall that is new: where a positive is found, from the highest score. */
+export interface PrecisionRecall {
+  /** Rising to 1. Shape [positives]. */
+  recall: Float64Array;
+  precision: Float64Array;
+}
+
+/** The precision-recall curve whose falling envelope {@link allPointsAveragePrecision} is the area under. */
+export function precisionRecall(options: AveragePrecisionOptions): PrecisionRecall {
+  const { right, positives } = rankedTargets(options, "later first");
+  const ranks = right.flatMap((isRight, rank) => (isRight ? [rank + 1] : []));
+  return {
+    recall: Float64Array.from(ranks, (_, hit) => (hit + 1) / positives),
+    precision: Float64Array.from(ranks, (rank, hit) => (hit + 1) / rank),
+  };
+}
+
 export interface MeanAveragePrecisionOptions {
   /** Row by row. Shape [n, classes]. */
   scores: ArrayLike<number>;

@@ -24,6 +24,7 @@ const mayDiffer = [
   "search",
   // The record tells what came of these: the digest of the data, the splits, the selection, the seeds.
   "data",
+  "testFeatures",
   "seeds",
   "valFraction",
   "testFraction",

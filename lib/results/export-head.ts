@@ -20,6 +20,8 @@ const descriptionSchema = z.strictObject({
   width: z.number().int().positive(),
   /** Whether the features have to be divided by their length first. */
   l2: z.boolean().optional(),
+  /** What is added to that length: x / (‖x‖ + it). Default: nothing. */
+  lengthAdded: z.number().positive().optional(),
   /** Widths of the layers before the last; none of a linear head. */
   hidden: z.array(z.strictObject({ width: z.number().int().positive(), relu: z.boolean() })).optional(),
   /** Name of each logit. */
@@ -45,6 +47,8 @@ export interface ExportHeadOptions {
   classes: string[];
   /** What makes probabilities of the logits: softmax, or sigmoid where an image may have several labels. */
   activation: "softmax" | "sigmoid";
+  /** Of a head on features of unit length: what is added to the length that they are divided by. Default: nothing. */
+  lengthAdded?: number;
 }
 
 /**
@@ -53,7 +57,8 @@ export interface ExportHeadOptions {
  *
  * @throws UserError where shapes do not agree, or the folder cannot be written.
  */
-export async function exportHead({ dir, head, weights, classes, activation }: ExportHeadOptions): Promise<void> {
+export async function exportHead(options: ExportHeadOptions): Promise<void> {
+  const { dir, head, weights, classes, activation, lengthAdded } = options;
   const { layer, reads, shape } = head;
   const layers = denseLayers(weights, head.hidden);
   requireShapes({ head, layers, classes });
@@ -68,13 +73,13 @@ export async function exportHead({ dir, head, weights, classes, activation }: Ex
     ...(reads.length > 1 && { layers: reads }),
     shape,
     width,
-    ...(head.input === "l2" && { l2: true }),
+    ...(head.input === "l2" && { l2: true, lengthAdded }),
     ...(hidden.length > 0 && { hidden }),
     classes,
     ...(activation !== "softmax" && { activation }),
     input:
       `float32 [batch, ${width}]: the features of ${layer}, ${form}` +
-      (head.input === "l2" ? ", then divided by their length" : ""),
+      (head.input === "l2" ? `, then divided by their length${lengthAdded ? ` + ${lengthAdded}` : ""}` : ""),
     output: `float32 [batch, classes]: logits; ${activation} makes probabilities of them`,
     weights: sha256(bytes),
   };

@@ -304,7 +304,7 @@ function pointLayers({ x, y, where, chosen }: Layers) {
 /** undefined where settings have no learning rate and weight decay. */
 function facetOf(result: LayerResult): Facet | undefined {
   const byPlace = new Map<string, Place>();
-  const longest = Math.max(...result.trials.map(({ epochsRun }) => epochsRun));
+  const longest = Math.max(...result.trials.map(({ epochsRun = 0 }) => epochsRun));
   for (const trial of result.trials) {
     const place = placeOf(trial, longest);
     if (!place) return undefined;
@@ -325,7 +325,7 @@ function facetOf(result: LayerResult): Facet | undefined {
   };
 }
 
-function placeOf({ setting, selection, diverged, epochsRun }: Trial, longest: number): Place | undefined {
+function placeOf({ setting, selection, diverged, epochsRun = 0 }: Trial, longest: number): Place | undefined {
   const { lr, weightDecay } = setting;
   if (typeof lr !== "number" || typeof weightDecay !== "number") return undefined;
   if (diverged) return { lr, weightDecay, state: "diverged", value: null, chosen: false };

@@ -1,4 +1,4 @@
-import { parseCsv } from "../csv.js";
+import { csvLine, parseCsv } from "../csv.js";
 import { expected, UserError } from "../errors.js";
 import { fillFileAtomic, readText } from "../files.js";
 
@@ -21,7 +21,7 @@ export interface SeedScores {
   ids: readonly string[];
   /** 1 present, 0 absent, −1 ignored. Shape [n, classes]. */
   targets: ArrayLike<number>;
-  /** Logits. Shape [n, classes]. */
+  /** Logits, or decision values. Shape [n, classes]. */
   scores: ArrayLike<number>;
 }
 
@@ -58,7 +58,8 @@ const linesAWrite = 4096;
 
 /**
  * Writes what was said of images with several labels as CSV, one line an image and seed: the classes that are there and
- * those that are ignored by name, joined by `|`; then a column a class with its probability (sigmoid).
+ * those that are ignored by name, joined by `|`; then a column a class with its probability (sigmoid) or, for what makes
+ * none, its score.
  *
  * @throws UserError where the disk is full; the file is then as it was before.
  */
@@ -66,16 +67,19 @@ export async function writeScores(options: {
   file: string;
   classes: readonly string[];
   seeds: readonly SeedScores[];
+  /** Default: probability. */
+  tell?: "probability" | "score";
 }): Promise<void> {
-  const { file, classes, seeds } = options;
+  const { file, classes, seeds, tell = "probability" } = options;
+  const textOf = (score: number) =>
+    tell === "score" ? String(Number(score.toPrecision(7))) : (1 / (1 + Math.exp(-score))).toFixed(6);
   await fillFileAtomic(file, async (handle) => {
     await handle.write(csvLine(["seed", "id", "targets", "ignored", ...classes]));
     for (const { seed, ids, targets, scores } of seeds) {
       for (const [i, id] of ids.entries()) {
         const at = (c: number) => i * classes.length + c;
         const named = (value: number) => classes.filter((_, c) => targets[at(c)] === value).join("|");
-        const probabilities = classes.map((_, c) => (1 / (1 + Math.exp(-scores[at(c)]!))).toFixed(6));
-        await handle.write(csvLine([seed, id, named(1), named(-1), ...probabilities]));
+        await handle.write(csvLine([seed, id, named(1), named(-1), ...classes.map((_, c) => textOf(scores[at(c)]!))]));
       }
     }
   });
@@ -89,14 +93,6 @@ function linesOf(predictions: SeedPredictions, classes: readonly string[], start
     const name = (label: number) => classes[label] ?? String(label);
     return csvLine([seed, id, name(target), name(said), probability[i]!.toFixed(6), target === said ? 1 : 0]);
   });
-}
-
-function csvLine(fields: readonly (string | number)[]): string {
-  const quoted = fields.map((field) => {
-    const text = String(field);
-    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  });
-  return `${quoted.join(",")}\n`;
 }
 
 /** Whether one head is right on n images. */

@@ -27,8 +27,44 @@ const trialSchema = z.strictObject({
   /** The selection metric; null where the trial diverged for some seed, or where there was nothing to choose. */
   selection: spreadSchema.nullable(),
   diverged: z.boolean(),
-  /** Whole passes over the training images, the fewest of its seeds. */
-  epochsRun: count,
+  /** Whole passes over the training images, the fewest of its seeds; of protocols that train so. */
+  epochsRun: count.optional(),
+});
+
+/** One class of one layer, where each class is a problem of its own (`train-svm`). */
+const classResultSchema = z.strictObject({
+  name: z.string(),
+  /** Images that show it. */
+  positives: z.strictObject({ train: count, test: count }),
+  /** The cost that was chosen: of the highest `crossval`, the first of equal ones. */
+  cost: z.number().positive(),
+  /** Average precision on the images that are reported: area under the envelope of all points, and mean of eleven. */
+  ap: fraction,
+  ap11: fraction,
+  /** Mean step-sum average precision of the held-out folds, a number a trial (cost). */
+  crossval: z.array(fraction).min(1),
+  /**
+   * How far each solution is from its optimum at most, a part of the objective: a list a trial (cost), in which each fold
+   * has a number and all rows have the last.
+   */
+  gaps: z.array(z.array(z.number())).min(1),
+  /** Whether all of them reached the tolerance. */
+  converged: z.boolean(),
+});
+
+/** SVMs of one layer from k images of each class, drawn several times; a sample is what elsewhere is a seed. */
+const lowShotSchema = z.strictObject({
+  k: z.number().int().positive(),
+  /** Images that were drawn, a number a sample. */
+  images: z.array(count).min(1),
+  /** The cost that was chosen on the drawn images, one a sample; `metrics` tells what it gives. */
+  costs: z.array(z.number().positive()).min(1),
+  /** Mean AP on the images that are reported, a number a trial (cost). */
+  byCost: z.array(spreadSchema).min(1),
+  /** The cost of the highest mean in `byCost`. It was chosen on the images that are reported: the number is too good. */
+  oracle: z.strictObject({ cost: z.number().positive(), meanAp: spreadSchema }),
+  /** How far the worst solution is from its optimum at most, a part of the objective. */
+  gap: z.number(),
 });
 
 /** One layer under one head. */
@@ -51,12 +87,18 @@ const layerResultSchema = z.strictObject({
     top5: spreadSchema.optional(),
     /** Of data with several: all-points AP, the mean over the classes with a positive. */
     meanAp: spreadSchema.optional(),
+    /** The same by PASCAL VOC's eleven points. */
+    meanAp11: spreadSchema.optional(),
   }),
   /** The selection metric of the chosen trial; null where there was one trial, and nothing to choose. */
   selection: spreadSchema.nullable(),
   trials: z.array(trialSchema).min(1),
   /** Whether training had come to rest when it ended; the protocol says how it judges. */
   converged: z.boolean(),
+  /** Of protocols that solve each class by itself: what became of each. */
+  classes: z.array(classResultSchema).min(1).optional(),
+  /** Of protocols that draw small training sets: one size. */
+  lowShot: lowShotSchema.optional(),
   /** Sentences that a reader of the number should know, e.g. that the best learning rate was the largest tried. */
   notes: z.array(z.string()),
 });
@@ -167,6 +209,7 @@ const recordSchema = z
 /** What one run of a protocol found, and all that is needed to believe it. */
 export type ResultRecord = z.infer<typeof recordSchema>;
 export type LayerResult = z.infer<typeof layerResultSchema>;
+export type ClassResult = z.infer<typeof classResultSchema>;
 export type Trial = z.infer<typeof trialSchema>;
 export type Setting = z.infer<typeof settingSchema>;
 export type Spread = z.infer<typeof spreadSchema>;

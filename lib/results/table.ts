@@ -1,4 +1,6 @@
+import { classGrid, hasClasses } from "./class-table.js";
 import { type Cell, type Grid, gridLines, type TableKind } from "./grid.js";
+import { lowShotGrid, lowShotResults, samplesText } from "./low-shot-table.js";
 import type { LayerResult, ResultRecord } from "./record.js";
 import {
   baselineOf,
@@ -31,37 +33,56 @@ export interface TableOptions {
 /**
  * Layers × heads: top-1 and top-5 (or mean AP) in percent with their spread over seeds, and the setting that was chosen. The best
  * top-1 is marked. A line beneath tells what was chosen and reported on which images; more lines follow where there is
- * something to know of single results.
+ * something to know of single results. Where each class was solved by itself, a second table tells of classes × layers;
+ * of small training sets the table has a line a layer and size.
  */
 export function formatTable(record: ResultRecord, { kind, color = false }: TableOptions): string {
-  const grid = gridOf(record);
+  const grid = lowShotResults(record).length > 0 ? lowShotGrid(record) : gridOf(record);
   const lines = gridLines(grid, { kind, color });
   const title = kind === "markdown" ? `**${titleOf(record)}**` : titleOf(record);
   const remarks = remarksOf(record);
-  return [title, "", ...lines, "", footnote(record), "", ...(remarks.length > 0 ? [...remarks, ""] : [])].join("\n");
+  const byClass = hasClasses(record) ? [...gridLines(classGrid(record), { kind, color }), ""] : [];
+  return [
+    title,
+    "",
+    ...lines,
+    "",
+    ...byClass,
+    footnote(record),
+    "",
+    ...(remarks.length > 0 ? [...remarks, ""] : []),
+  ].join("\n");
 }
 
 function gridOf(record: ResultRecord): Grid {
   const best = bestOf(record);
   const decimals = decimalsOf(record);
   const heads = headsOf(record);
-  const withTop5 = record.results.some(({ metrics }) => metrics.top5 !== undefined);
-  const cells = (result: LayerResult | undefined): Cell[] => {
-    const top5 = result?.metrics.top5;
-    return [
-      { text: result === undefined ? "" : spreadText(mainValue(result), decimals), best: result === best },
-      ...(withTop5 ? [{ text: top5 === undefined ? "" : spreadText(top5, decimals) }] : []),
-      { text: result === undefined ? "" : settingText(result.chosen) },
-    ];
-  };
+  const second = (["top5", "meanAp11"] as const).filter((metric) =>
+    record.results.some(({ metrics }) => metrics[metric] !== undefined),
+  );
+  // Chosen class by class: told there.
+  const withChosen = !hasClasses(record);
+  const cells = (result: LayerResult | undefined): Cell[] => [
+    { text: result === undefined ? "" : spreadText(mainValue(result), decimals), best: result === best },
+    ...second.map((metric) => {
+      const value = result?.metrics[metric];
+      return { text: value === undefined ? "" : spreadText(value, decimals) };
+    }),
+    ...(withChosen ? [{ text: result === undefined ? "" : settingText(result.chosen) }] : []),
+  ];
   return {
     columns: [
       { name: "layer", group: "", align: "left" },
       { name: "width", group: "", align: "right" },
       ...heads.flatMap((head): Grid["columns"] => [
         { name: `${metricTitle(mainMetric(record))} %`, group: headTitle(head), align: "right" },
-        ...(withTop5 ? [{ name: "top-5 %", group: headTitle(head), align: "right" as const }] : []),
-        { name: "chosen", group: headTitle(head), align: "left" },
+        ...second.map((metric) => ({
+          name: `${metricTitle(metric)} %`,
+          group: headTitle(head),
+          align: "right" as const,
+        })),
+        ...(withChosen ? [{ name: "chosen", group: headTitle(head), align: "left" as const }] : []),
       ]),
     ],
     rows: layersOf(record).map((layer) => {
@@ -81,7 +102,7 @@ function footnote(record: ResultRecord): string {
   const { skipped } = record.badImages;
   const parts = [
     capitalised(selectionText(record)),
-    `${seedsText(record)}${record.seeds.length > 1 ? " (± population standard deviation)" : ""}`,
+    `${lowShotResults(record).length > 0 ? samplesText(record) : seedsText(record)}${record.seeds.length > 1 ? " (± population standard deviation)" : ""}`,
     splitsText(record),
     `${classes.count.toLocaleString("en-US")} classes` +
       (baseline ? `, ${baseline.name} ${percent(baseline.share, 1)} %` : ""),
@@ -95,8 +116,10 @@ function footnote(record: ResultRecord): string {
 /** What readers should know of single results, equal sentences once: `- Training had not come to rest: block4 FC`. */
 function remarksOf({ results }: ResultRecord): string[] {
   const places = new Map<string, string[]>();
-  for (const { layer, head, converged, notes } of results) {
-    for (const remark of [...(converged ? [] : ["training had not come to rest"]), ...notes]) {
+  for (const { layer, head, converged, classes, notes } of results) {
+    // Where each class was solved by itself a note tells how many were not.
+    const restless = !converged && classes === undefined;
+    for (const remark of [...(restless ? ["training had not come to rest"] : []), ...notes]) {
       places.set(remark, [...(places.get(remark) ?? []), `${layer} ${headTitle(head)}`]);
     }
   }

@@ -10,13 +10,20 @@ export function titleOf({ backbone, data }: ResultRecord): string {
   return `${title === arch ? arch : `${arch} (${title})`} on ${data.name}`;
 }
 
-const headTitles: Record<string, string> = { fc: "FC", bn_fc: "BN→FC" };
+const headTitles: Record<string, string> = { fc: "FC", bn_fc: "BN→FC", svm: "SVM" };
 
 export function headTitle(head: string): string {
-  return headTitles[head] ?? head;
+  const [, shots] = /^svm_k(\d+)$/.exec(head) ?? [];
+  return shots === undefined ? (headTitles[head] ?? head) : `SVM, k = ${shots}`;
 }
 
-const metricTitles: Record<string, string> = { top1: "top-1", top5: "top-5", meanAp: "mean AP" };
+const metricTitles: Record<string, string> = {
+  top1: "top-1",
+  top5: "top-5",
+  stepAp: "step-sum AP",
+  meanAp: "mean AP",
+  meanAp11: "11-point mean AP",
+};
 
 export function metricTitle(metric: string): string {
   return metricTitles[metric] ?? metric;
@@ -116,15 +123,17 @@ export function selectionText({ selection }: Pick<ResultRecord, "selection">): s
   return selectedOnReported ? `${text} (the same images: TOO GOOD)` : text;
 }
 
-/**
- * The name of a layer's files, e.g. `res4~avg_pool(8x8,3,0).fc`: safe in every file system and in URLs, and different
- * for different layers.
- */
+/** The name of the files of a layer's head, e.g. `res4~avg_pool(8x8,3,0).fc`. */
 export function fileNameOf({ layer, head }: { layer: string; head: string }): string {
+  return `${layerFileName(layer)}.${head}`;
+}
+
+/** The name of a layer's files: safe in every file system and in URLs, and different for different layers. */
+export function layerFileName(layer: string): string {
   const name = layer.replaceAll(":", "~").replaceAll("/", "+");
   const safe = name.replaceAll(/[^\w.,()=~+-]/g, "-");
   const ambiguous = safe !== name || /[~+]/.test(layer) || safe.length > 150;
-  return `${ambiguous ? `${safe.slice(0, 150)}-${sha256(layer).slice(0, 8)}` : safe}.${head}`;
+  return ambiguous ? `${safe.slice(0, 150)}-${sha256(layer).slice(0, 8)}` : safe;
 }
 
 export function capitalised(text: string): string {

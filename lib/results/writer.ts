@@ -1,18 +1,10 @@
-import { mkdir } from "node:fs/promises";
 import path from "node:path";
 
-import { parse, stringify } from "yaml";
-
-import { show, UserError } from "../errors.js";
-import { asWriteError, digestOf, exists, readText, writeFileAtomic, writeJson } from "../files.js";
-import { firstDifference } from "./difference.js";
-import { depthFigure } from "./figure.js";
 import { openJsonLines } from "./json-lines.js";
 import type { MetricsLine } from "./metrics-line.js";
 import { type SeedPredictions, type SeedScores, writePredictions, writeScores } from "./predictions.js";
-import { parseRecord, type ResultRecord } from "./record.js";
-import { sweepFigure } from "./heat-map.js";
-import { formatTable } from "./table.js";
+import type { ResultRecord } from "./record.js";
+import { openRunFolder, writeRecord } from "./run-folder.js";
 import type { TrialLine } from "./trial-line.js";
 import { fileNameOf } from "./wording.js";
 
@@ -67,11 +59,7 @@ export interface ResultWriterOptions {
 export async function resultWriter({ out, settings, epochs = 0 }: ResultWriterOptions): Promise<ResultWriter> {
   const inFolder = (...names: string[]) => path.join(out, ...names);
   const predictionsFile = (of: { layer: string; head: string }) => inFolder("predictions", `${fileNameOf(of)}.csv`);
-  await refuseOtherConfiguration(out, settings);
-  await mkdir(out, { recursive: true }).catch((error: unknown) => {
-    throw asWriteError(error, out);
-  });
-  await writeFileAtomic(inFolder("config.yaml"), `# The resolved configuration of this run.\n${stringify(settings)}`);
+  await openRunFolder({ out, settings });
   const metrics = openJsonLines<MetricsLine>({
     file: inFolder("metrics.jsonl"),
     ...(epochs > 0 && { stays: ({ epoch }) => epoch <= epochs }),
@@ -84,56 +72,10 @@ export async function resultWriter({ out, settings, epochs = 0 }: ResultWriterOp
     headFolder: (of) => inFolder("heads", fileNameOf(of)),
     predictions: ({ classes, seeds, ...of }) => writePredictions({ file: predictionsFile(of), classes, seeds }),
     scores: ({ classes, seeds, ...of }) => writeScores({ file: predictionsFile(of), classes, seeds }),
-    finish: async (record) => {
-      parseRecord(record, "of this run");
-      const { svg, png } = await depthFigure(record);
-      const sweep = await sweepFigure(record);
-      await writeFileAtomic(inFolder("table.md"), formatTable(record, { kind: "markdown" }));
-      await writeFileAtomic(inFolder("depth.svg"), svg);
-      await writeFileAtomic(inFolder("depth.png"), png);
-      if (sweep) {
-        await writeFileAtomic(inFolder("sweep.svg"), sweep.svg);
-        await writeFileAtomic(inFolder("sweep.png"), sweep.png);
-      }
-      await writeJson(inFolder("result.json"), record);
-    },
+    finish: (record) => writeRecord({ out, record }),
     close: () => {
       metrics.close();
       trials.close();
     },
   };
-}
-
-async function refuseOtherConfiguration(out: string, settings: Record<string, unknown>): Promise<void> {
-  const file = path.join(out, "config.yaml");
-  const hint = "Choose another folder with --out, or remove this one.";
-  if (!(await exists(file))) {
-    if (!(await exists(path.join(out, "result.json")))) return;
-    throw new UserError(`Expected config.yaml beside result.json in ${out} but there is none`, { hint });
-  }
-  const there = await readConfiguration(file);
-  const here = plain(settings);
-  if (digestOf(there) === digestOf(here)) return;
-  const { key, a, b } = firstDifference(there, here) ?? { key: "the file", a: there, b: here };
-  throw new UserError(
-    `Expected ${out} to hold this configuration but it holds another: ${key} is ${show(a)} there and ${show(b)} here`,
-    { hint },
-  );
-}
-
-async function readConfiguration(file: string): Promise<unknown> {
-  const text = await readText(file, "the configuration of a run");
-  try {
-    return plain(parse(text));
-  } catch (error) {
-    throw new UserError(`Expected YAML for the configuration ${file} but received text that does not parse`, {
-      hint: "Choose another folder with --out.",
-      cause: error,
-    });
-  }
-}
-
-/** As JSON has it: no undefined keys, no NaN. */
-function plain(value: unknown): unknown {
-  return JSON.parse(JSON.stringify(value ?? null)) as unknown;
 }

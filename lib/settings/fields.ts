@@ -17,6 +17,16 @@ export const dataField = z
   .describe("Labelled images as FORMAT:PLACE, e.g. folder:photos, csv:labels.csv, cifar10:DIR, mnist:DIR")
   .meta({ placeholder: "FORMAT:PLACE", expected: "FORMAT:PLACE" });
 
+/** Where features are that have been extracted; in words, for the fields of commands. */
+export const featurePlaces = "a feature store, npy:X,Y, svmlight:FILE, cog:DIR, or vissl:DIR";
+
+export const testFeaturesField = z
+  .string()
+  .min(1)
+  .optional()
+  .describe("With --features: where the test images are, if not in the same place")
+  .meta({ placeholder: "DIR", expected: featurePlaces });
+
 /** A tap by name or glob, with a pooling of one's own after a colon; or an entry of VISSL's, as it is. */
 const layerField = z
   .union([

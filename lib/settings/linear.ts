@@ -7,9 +7,11 @@ import {
   dataField,
   dryRunField,
   extractionFields,
+  featurePlaces,
   layersField,
   need,
   refuseBoth,
+  testFeaturesField,
   transformField,
 } from "./fields.js";
 import { checkTraining, trainingFields } from "./training.js";
@@ -35,11 +37,12 @@ export const linearSettings = defineSettings({
       .min(1)
       .optional()
       .describe(
-        "Features that are there, instead of backbone and data: a feature store, npy:X,Y, or vissl:DIR; " +
+        `Features that are there, instead of backbone and data: ${featurePlaces}; ` +
           "or live, with backbone and data: training images are augmented and pass through the backbone in every epoch; " +
           "or stored, the default: they pass once, without augmentation or in --views",
       )
-      .meta({ placeholder: "DIR|live|stored", expected: "a feature store, npy:X,Y, vissl:DIR, live or stored" }),
+      .meta({ placeholder: "DIR|live|stored", expected: `${featurePlaces}; live, or stored` }),
+    testFeatures: testFeaturesField,
     views: z
       .int()
       .min(1)
@@ -146,11 +149,12 @@ export const linearSettings = defineSettings({
   ],
   foreign: async (options) => (await import("../vissl/settings-layer.js")).visslLayer(options),
   check: (settings) => {
-    const { backbone, data, features, views, transform, trainTransform, vissl, overrides } = settings;
+    const { backbone, data, features, testFeatures, views, transform, trainTransform, vissl, overrides } = settings;
     if (overrides !== undefined && vissl === undefined) {
       throw expected("--vissl FILE.yaml", "overrides", undefined, `Settings are flags here: not ${overrides[0]}.`);
     }
     if (features === undefined || features === "live" || features === "stored") {
+      if (testFeatures !== undefined) throw expected(featurePlaces, "--features beside --test-features", features);
       const hint = "Or give --features, if they have been extracted.";
       need(backbone, backboneField, "--backbone", hint);
       need(data, dataField, "--data", hint);

@@ -1,5 +1,5 @@
 /**
- * What VISSL takes where a file says nothing, as far as a linear evaluation depends on it. Facts from
+ * What VISSL takes where a file says nothing, as far as a linear evaluation or an SVM depends on it. Facts from
  * vissl/config/defaults.yaml, schema version 1.
  */
 export const visslDefaults: Record<string, unknown> = {
@@ -49,6 +49,15 @@ export const visslDefaults: Record<string, unknown> = {
   "CHECKPOINT.CHECKPOINT_FREQUENCY": 1,
   ...ofRate("lr"),
   ...ofRate("lr_head"),
+  "SVM.cls_list": [],
+  "SVM.costs.base": -1,
+  "SVM.costs.costs_list": [0.1, 0.01],
+  "SVM.costs.power_range": [4, 20],
+  "SVM.cross_val_folds": 3,
+  "SVM.loss": "squared_hinge",
+  "SVM.low_shot.k_values": [1, 2, 4, 8, 16, 32, 64, 96],
+  "SVM.low_shot.sample_inds": [1, 2, 3, 4, 5],
+  "SVM.normalize": true,
 };
 
 function ofRate(name: "lr" | "lr_head"): Record<string, unknown> {

@@ -38,7 +38,7 @@ const parameters = {
  * other.
  */
 export function visslHeads(keys: VisslKeys): { layers: string[]; heads: HeadRequest[] } {
-  const layers = tapsOf(keys);
+  const layers = visslLayers(keys);
   const entries = keys.get(
     headsKey,
     z.array(z.tuple([z.string(), z.record(z.string(), z.unknown())])),
@@ -59,7 +59,8 @@ export function visslHeads(keys: VisslKeys): { layers: string[]; heads: HeadRequ
   return { layers: [...new Set(layers)], heads: withNames(heads) };
 }
 
-function tapsOf(keys: VisslKeys): string[] {
+/** The taps of VISSL's pooling map with their poolings, in our words: `res4:avg_pool(8x8,3,0)`. */
+export function visslLayers(keys: VisslKeys): string[] {
   const map = keys.get(
     tapsKey,
     z.array(z.tuple([z.string().min(1), z.tuple([z.string(), z.array(z.unknown())])])),

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { show, UserError } from "../errors.js";
+import { accountOf, checkFrozen, checkOutside } from "./account.js";
 import { visslData } from "./data.js";
 import { visslHeads } from "./heads.js";
 import { VisslKeys } from "./keys.js";
@@ -70,7 +70,7 @@ export async function translateVissl(options: {
     meantFor: `${processes} ${processes === 1 ? "process" : "processes"} x ${batch.perReplica} images`,
     multiLabel,
     used: keys.used().map((key) => `config.${key}`),
-    changesNothing: restOf(keys, lossName),
+    changesNothing: accountOf(keys, { fixed: fixedKeys, whyInert: (key) => whyInert(key, lossName) }),
     differs,
   };
 }
@@ -107,50 +107,4 @@ function lossOf(keys: VisslKeys): { multiLabel: boolean; lossName: string; label
   const smoothing = z.number().min(0).lt(1);
   const labelSmoothing = keys.get(`LOSS.${single}.label_smoothing`, smoothing, "a number in [0, 1)");
   return { multiLabel, lossName, labelSmoothing };
-}
-
-function checkFrozen(keys: VisslKeys): void {
-  for (const name of ["EVAL_MODE_ON", "FREEZE_TRUNK_ONLY"]) {
-    const key = `MODEL.FEATURE_EVAL_SETTINGS.${name}`;
-    if (!keys.get(key, z.boolean(), "True or False")) {
-      throw keys.refusal(key, "True", "Only a frozen trunk is evaluated here; this configuration trains it.");
-    }
-  }
-}
-
-/** Programs of VISSL's that are something else. */
-function checkOutside(keys: VisslKeys): void {
-  for (const [key, value] of keys.outside()) {
-    if (key === "engine_name" && value !== "train") {
-      throw new UserError(`Expected the engine train for engine_name but received ${show(value)}`, {
-        hint: "Features are extracted by npx frozen-eval extract-features.",
-      });
-    }
-    if (!["engine_name", "node_id", "hydra", "VERSION", "defaults"].includes(key)) {
-      throw new UserError(`Expected settings below the group config but received ${show(key)} beside it`);
-    }
-  }
-}
-
-/** Why each key that was not read changes nothing; what is left over is refused, all of it at once. */
-function restOf(keys: VisslKeys, lossName: string): Record<string, string> {
-  const reasons: Record<string, string> = {};
-  const refused: { sentence: string; hint: string }[] = [];
-  for (const key of keys.unread()) {
-    const fixed = Object.hasOwn(fixedKeys, key) ? fixedKeys[key] : undefined;
-    const reason = fixed ? undefined : whyInert(key, lossName);
-    if (fixed && JSON.stringify(keys.given(key)) !== JSON.stringify(fixed.value)) {
-      refused.push({ sentence: keys.refusal(key, show(fixed.value)).message, hint: fixed.hint });
-    } else if (!fixed && reason === undefined) {
-      const sentence = keys.refusal(key, "a key that is known here").message;
-      refused.push({ sentence, hint: "Nothing is known of what it does: leave it out by a copy of the file." });
-    } else {
-      reasons[`config.${key}`] = reason ?? "so it is here";
-    }
-  }
-  if (refused.length > 0) {
-    const message = refused.map(({ sentence }) => sentence).join("; ");
-    throw new UserError(message, { hint: [...new Set(refused.map(({ hint }) => hint))].join(" ") });
-  }
-  return reasons;
 }

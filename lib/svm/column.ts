@@ -1,0 +1,304 @@
+import { rowLosses, type RowLosses } from "./loss.js";
+import type { Preconditioner } from "./preconditioner.js";
+import type { SvmObjective, SvmProblem } from "./problem.js";
+
+const maximalSteps = 300;
+
+/** Conjugate gradients end when their last step, times how many there were, gained less than this share of all. */
+const forcing = { preconditioned: 0.3, alone: 1e-6 };
+
+/**
+ * One problem while it is solved, by truncated Newton steps in the primal (Keerthi and DeCoste, 2005; Chapelle, 2007).
+ *
+ * The weights are w = Xᵀβ throughout, so that a vector is a number a row and its scores are a product with the kernel
+ * K = X·Xᵀ + 1; the inner product of two weights is β·Kβ′. Vectors and sums are float64, products are float32.
+ */
+export class Column {
+  readonly index: number;
+  /** What the column waits for: a preconditioned residual's scores, exact scores of its coefficients, or nothing. */
+  state: "step" | "check" | "done" = "done";
+  objective = 0;
+  gap = Infinity;
+  steps = 0;
+  converged = false;
+  /** Whether scores have to be computed in double precision. */
+  exact = false;
+  /** Whether single precision is not enough for Newton's systems either: they are solved alone, not preconditioned. */
+  alone = false;
+
+  readonly coefficients: Float64Array;
+  readonly scores: Float64Array;
+  /** −(coefficients of the gradient), or of the Newton system's residual. */
+  readonly residual: Float64Array;
+  /** Second derivatives of the losses. */
+  readonly curvatures: Float64Array;
+
+  readonly preconditioner: Preconditioner;
+
+  private readonly sides: Int8Array;
+  private readonly losses: RowLosses;
+  private readonly weightOf: (side: number) => number;
+  private readonly tolerance: number;
+  private readonly direction: Float64Array;
+  private readonly directionScores: Float64Array;
+  private readonly conjugate: Float64Array;
+  private readonly conjugateScores: Float64Array;
+  private slope = 0;
+  private stride = 0;
+  private decrease = 0;
+  private inner = 0;
+  private solved = false;
+  /** What the loss proper adds to the gap of the smooth one. */
+  private roughness = 0;
+  private checks = 0;
+  /** Where the gap is to be, ahead of judgement. */
+  private target = 0;
+
+  constructor(index: number, problem: SvmProblem, objective: SvmObjective, preconditioner: Preconditioner) {
+    this.preconditioner = preconditioner;
+    const count = problem.sides.length;
+    const vector = () => new Float64Array(count);
+    this.index = index;
+    this.sides = problem.sides;
+    this.losses = rowLosses(objective.loss, count);
+    this.weightOf = (side) => (side === 0 ? 0 : side > 0 ? objective.positiveWeight : 1);
+    this.tolerance = objective.tolerance ?? 1e-6;
+    this.coefficients = vector();
+    this.scores = vector();
+    this.residual = vector();
+    this.curvatures = vector();
+    this.direction = vector();
+    this.directionScores = vector();
+    this.conjugate = vector();
+    this.conjugateScores = vector();
+  }
+
+  /** Starts from the optimum of the cost before, stretched to the best length. */
+  begin(cost: number): void {
+    const { sides, losses, coefficients } = this;
+    for (let i = 0; i < sides.length; i++) losses.costs[i] = cost * this.weightOf(sides[i]!);
+    this.steps = 0;
+    this.checks = 0;
+    this.converged = false;
+    this.alone = false;
+    if (coefficients.some((b) => b !== 0)) {
+      this.direction.set(coefficients);
+      this.directionScores.set(this.scores);
+      losses.soften?.(this.duals());
+      this.moveAlong();
+    } else losses.soften?.(this.duals());
+    this.beginStep();
+  }
+
+  /**
+   * A step of conjugate gradients. `scores` are those of the preconditioned residual `vector`, less its bias; both begin
+   * at `at`.
+   *
+   * @param strong what the preconditioner's strongest directions add to the product of residual and `vector`.
+   */
+  advance(vector: Float32Array | Float64Array, scores: Float32Array | Float64Array, at: number, strong: number): void {
+    const { residual, curvatures, direction, directionScores, conjugate, conjugateScores } = this;
+    const count = residual.length;
+    let bias = 0;
+    for (let i = 0; i < count; i++) bias += vector[at + i]!;
+    let slope = 0;
+    // Polak and Ribière's rule: `residual` changed by −step · (Hessian · conjugate).
+    let change = 0;
+    for (let i = 0; i < count; i++) {
+      const score = scores[at + i]! + bias;
+      slope += residual[i]! * score;
+      change += (conjugate[i]! + curvatures[i]! * conjugateScores[i]!) * score;
+    }
+    // Half the squared length of the residual as weights: the duality gap, where the model is exact.
+    const gap = Math.max(0, this.alone ? slope : this.preconditioner.rest * (slope - strong)) / 2;
+    if (this.decrease === 0 && gap + this.roughness <= 0.7 * this.target) {
+      this.state = "check";
+      return;
+    }
+    if (!(slope > 0)) return this.endStep();
+    const follow = this.slope > 0 ? Math.max(0, (-this.stride * change) / this.slope) : 0;
+    this.slope = slope;
+    let bent = 0;
+    let along = 0;
+    for (let i = 0; i < count; i++) {
+      const p = vector[at + i]! + follow * conjugate[i]!;
+      const s = scores[at + i]! + bias + follow * conjugateScores[i]!;
+      conjugate[i] = p;
+      conjugateScores[i] = s;
+      bent += (p + curvatures[i]! * s) * s;
+      along += residual[i]! * s;
+    }
+    if (!(bent > 0 && along > 0)) return this.endStep();
+    const stride = along / bent;
+    for (let i = 0; i < count; i++) {
+      const p = conjugate[i]!;
+      const s = conjugateScores[i]!;
+      direction[i]! += stride * p;
+      directionScores[i]! += stride * s;
+      residual[i]! -= stride * (p + curvatures[i]! * s);
+    }
+    this.stride = stride;
+    const gained = (stride * along) / 2;
+    this.decrease += gained;
+    const enough = Math.max(0.3 * this.target, 0.1 * this.roughness);
+    this.inner++;
+    if (this.inner * gained <= (this.alone ? forcing.alone : forcing.preconditioned) * this.decrease || gap <= enough) {
+      this.solved = gap <= enough;
+      this.endStep();
+    }
+  }
+
+  /** The weights' coefficients and the dual variables that they are judged by, in the precision of the products. */
+  candidate(): { coefficients: Float32Array | Float64Array; duals: Float32Array | Float64Array } {
+    const duals = this.scores.map((score, i) => this.sides[i]! * this.losses.dual(i, this.sides[i]! * score));
+    if (this.exact) return { coefficients: this.coefficients.slice(), duals };
+    return { coefficients: Float32Array.from(this.coefficients), duals: Float32Array.from(duals) };
+  }
+
+  /**
+   * Judges the candidate: the gap between its objective and that of the dual variables is the sum of the rows' gaps and
+   * half the squared distance of the weights that either stands for.
+   */
+  judge(options: {
+    coefficients: Float32Array | Float64Array;
+    duals: Float32Array | Float64Array;
+    /** Of the candidate's weights, with the bias. */
+    scores: Float64Array;
+    /** Of the candidate's weights and bias. */
+    squaredNorm: number;
+    /** From there to the weights and the bias of the dual variables. */
+    squaredDistance: number;
+  }): void {
+    const { coefficients, duals, scores, squaredNorm, squaredDistance } = options;
+    const { sides, losses } = this;
+    let loss = 0;
+    let gap = squaredDistance / 2;
+    for (let i = 0; i < sides.length; i++) {
+      const side = sides[i]!;
+      if (side === 0) continue;
+      loss += losses.properValue(i, side * scores[i]!);
+      gap += losses.properGap(i, side * scores[i]!, side * duals[i]!);
+    }
+    this.coefficients.set(coefficients);
+    this.scores.set(scores);
+    this.objective = squaredNorm / 2 + loss;
+    this.gap = gap / this.objective;
+    this.checks++;
+    this.converged = this.gap <= this.tolerance;
+    if (this.converged || (this.exact && this.checks > 6) || this.steps >= maximalSteps) {
+      this.state = "done";
+      return;
+    }
+    if (this.checks === 2 && !this.exact) {
+      this.exact = true;
+      this.checks = 0;
+    }
+    this.beginStep();
+  }
+
+  /** Whether the next product is the first of a Newton system. */
+  get begins(): boolean {
+    return this.inner === 0;
+  }
+
+  private duals(): Float64Array {
+    return this.scores.map((score, i) => this.losses.dual(i, this.sides[i]! * score));
+  }
+
+  /** Newton's system at the point reached. */
+  private beginStep(): void {
+    const { sides, losses, coefficients, scores, residual, curvatures } = this;
+    let squaredNorm = 0;
+    let loss = 0;
+    let roughness = 0;
+    for (let i = 0; i < sides.length; i++) {
+      const side = sides[i]!;
+      const beta = coefficients[i]!;
+      squaredNorm += beta * scores[i]!;
+      if (side === 0) {
+        residual[i] = -beta;
+        continue;
+      }
+      const margin = side * scores[i]!;
+      const dual = losses.dual(i, margin);
+      curvatures[i] = losses.curvature(i, margin);
+      residual[i] = side * dual - beta;
+      loss += losses.properValue(i, margin);
+      roughness += losses.properGap(i, margin, dual);
+    }
+    // A gap of tolerance · ½‖w‖² means weights within √tolerance of their length.
+    this.target = this.tolerance * Math.min(squaredNorm / 2 + loss, squaredNorm > 0 ? squaredNorm / 2 : Infinity);
+    this.roughness = roughness;
+    this.direction.fill(0);
+    this.directionScores.fill(0);
+    this.conjugate.fill(0);
+    this.conjugateScores.fill(0);
+    this.slope = 0;
+    this.decrease = 0;
+    this.inner = 0;
+    this.solved = false;
+    this.state = "step";
+  }
+
+  private endStep(): void {
+    this.steps++;
+    const { solved } = this;
+    const moved = this.decrease > 0 && this.moveAlong();
+    if (!moved && this.steps < maximalSteps && !this.alone) {
+      this.alone = true;
+      this.exact = true;
+      this.state = "check";
+      return;
+    }
+    if (!moved || this.steps >= maximalSteps) {
+      this.state = "check";
+      return;
+    }
+    if (solved && this.losses.sharpen && this.roughness > 0.5 * this.target) {
+      this.losses.sharpen(this.duals());
+    }
+    this.beginStep();
+  }
+
+  /** To the minimum along the direction, by Newton's method between bounds. */
+  private moveAlong(): boolean {
+    const { sides, losses, coefficients, scores, direction, directionScores } = this;
+    const count = sides.length;
+    let straight = 0;
+    let bent = 0;
+    for (let i = 0; i < count; i++) {
+      straight += coefficients[i]! * directionScores[i]!;
+      bent += direction[i]! * directionScores[i]!;
+    }
+    let t = 0;
+    let low = 0;
+    let high = Infinity;
+    let first = 0;
+    for (let trial = 0; trial < 30; trial++) {
+      let slope = straight + t * bent;
+      let curvature = bent;
+      for (let i = 0; i < count; i++) {
+        const side = sides[i]!;
+        if (side === 0) continue;
+        const along = side * directionScores[i]!;
+        const margin = side * scores[i]! + t * along;
+        slope -= along * losses.dual(i, margin);
+        curvature += along * along * losses.curvature(i, margin);
+      }
+      if (trial === 0) {
+        first = slope;
+        if (!(slope < 0)) return false;
+      } else if (Math.abs(slope) <= 1e-3 * -first) break;
+      if (slope < 0) low = t;
+      else high = t;
+      let next = t - slope / curvature;
+      if (!(next > low && next < high)) next = high === Infinity ? 2 * t + 1 : (low + high) / 2;
+      t = next;
+    }
+    for (let i = 0; i < count; i++) {
+      coefficients[i]! += t * direction[i]!;
+      scores[i]! += t * directionScores[i]!;
+    }
+    return true;
+  }
+}
