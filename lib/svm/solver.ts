@@ -4,7 +4,7 @@ import { expected } from "../errors.js";
 import { Column } from "./column.js";
 import type { Basis } from "./preconditioner.js";
 import { Preconditioner, strongestDirections } from "./preconditioner.js";
-import type { SvmObjective, SvmProblem, SvmRows, SvmSolver } from "./problem.js";
+import type { SvmObjective, SvmRows, SvmSolver } from "./problem.js";
 import type { RowProducts } from "./products.js";
 import { rowProducts } from "./products.js";
 
