@@ -155,7 +155,7 @@ test.each([
   expect(protocol).toEqual({ id: name.replace("/", "-"), version: 1, labels });
   expect([settings.lowShot, settings.samples]).toEqual([lowShot, 5]);
   const taps = [...resnet, vector("res5avg")];
-  expect(parseLayers({ text: settings.layers as string[], taps }).map(({ width }) => width)).toEqual(widths);
+  expect(parseLayers({ text: settings.layers, taps }).map(({ width }) => width)).toEqual(widths);
 });
 
 test("published settings let stored features and views in", async () => {

@@ -1,43 +1,64 @@
+import { cholesky, solve } from "../../lib/svm/cholesky.js";
 import type { SvmObjective, SvmRows } from "../../lib/svm/problem.js";
 
-/** Of weights and bias, in double precision, straight from the definition. */
-export function objectiveOf(options: {
+export interface PosedProblem {
   rows: SvmRows;
   sides: Int8Array;
   objective: SvmObjective;
   cost: number;
-  weights: ArrayLike<number>;
-  bias: number;
-}): { value: number; scores: Float64Array; gap: number } {
-  const { rows, sides, objective, cost, weights, bias } = options;
-  const { width } = rows;
-  const features = Float64Array.from(rows.blocks.flatMap((block) => [...block]));
-  const scores = new Float64Array(rows.count);
-  // The dual variables that the margins give, and the weights and bias that they stand for.
-  const dualWeights = new Float64Array(width + 1);
-  let value = bias * bias;
-  for (let j = 0; j < width; j++) value += weights[j]! ** 2;
-  value /= 2;
-  let gap = 0;
-  for (let i = 0; i < rows.count; i++) {
-    let score = bias;
-    for (let j = 0; j < width; j++) score += weights[j]! * features[i * width + j]!;
-    scores[i] = score;
-    if (sides[i] === 0) continue;
-    const margin = sides[i]! * score;
-    const c = cost * (sides[i] === 1 ? objective.positiveWeight : 1);
-    let dual: number;
-    if (objective.loss === "squared_hinge") {
-      value += c * Math.max(0, 1 - margin) ** 2;
-      dual = 2 * c * Math.max(0, 1 - margin);
-    } else if (objective.loss === "logistic") {
-      value += c * Math.log1p(Math.exp(-margin));
-      dual = c / (1 + Math.exp(margin));
-    } else throw new Error("The hinge's dual variables do not follow from the margins");
-    for (let j = 0; j < width; j++) dualWeights[j]! += dual * sides[i]! * features[i * width + j]!;
-    dualWeights[width]! += dual * sides[i]!;
+}
+
+/** The optimum by plain Newton steps on w and b in double precision, for few features and smooth losses. */
+export function optimumOf(problem: PosedProblem): { value: number; weights: Float64Array; bias: number } {
+  const { width } = problem.rows;
+  let point = new Float64Array(width + 1);
+  let { value, gradient, hessian } = derivatives(problem, point);
+  for (let step = 0; step < 200; step++) {
+    const direction = gradient.map((g) => -g);
+    solve(cholesky(hessian, width + 1), direction);
+    const slope = direction.reduce((sum, d, j) => sum + d * gradient[j]!, 0);
+    if (-slope < 1e-13 * value) break;
+    for (let stride = 1; stride > 1e-6; stride /= 2) {
+      const next = point.map((p, j) => p + stride * direction[j]!);
+      const there = derivatives(problem, next);
+      if (there.value > value + 1e-4 * stride * slope) continue;
+      point = next;
+      ({ value, gradient, hessian } = there);
+      break;
+    }
   }
-  for (let j = 0; j < width; j++) gap += (weights[j]! - dualWeights[j]!) ** 2 / 2;
-  gap += (bias - dualWeights[width]!) ** 2 / 2;
-  return { value, scores, gap: gap / value };
+  return { value, weights: point.slice(0, width), bias: point[width]! };
+}
+
+/** Of w and b, straight from the definition. */
+export function valueAt(problem: PosedProblem, weights: ArrayLike<number>, bias: number): number {
+  return derivatives(problem, Float64Array.from([...Array.from(weights), bias])).value;
+}
+
+function derivatives(problem: PosedProblem, point: Float64Array) {
+  const { rows, sides, objective, cost } = problem;
+  const size = rows.width + 1;
+  const gradient = point.slice();
+  const hessian = new Float64Array(size * size);
+  for (let j = 0; j < size; j++) hessian[j * size + j] = 1;
+  let value = point.reduce((sum, p) => sum + p * p, 0) / 2;
+  const all = rows.blocks.flatMap((block) => [...block]);
+  for (let i = 0; i < rows.count; i++) {
+    if (sides[i] === 0) continue;
+    const x = [...all.slice(i * rows.width, (i + 1) * rows.width), 1];
+    const margin = sides[i]! * x.reduce((sum, feature, j) => sum + feature * point[j]!, 0);
+    const c = cost * (sides[i] === 1 ? objective.positiveWeight : 1);
+    const short = Math.max(0, 1 - margin);
+    const p = 1 / (1 + Math.exp(margin));
+    const [loss, slope, curvature] =
+      objective.loss === "squared_hinge"
+        ? [short * short, -2 * short, short > 0 ? 2 : 0]
+        : [margin < -30 ? -margin : Math.log1p(Math.exp(-margin)), -p, p * (1 - p)];
+    value += c * loss;
+    for (let j = 0; j < size; j++) {
+      gradient[j]! += c * slope * sides[i]! * x[j]!;
+      for (let k = 0; k < size; k++) hessian[j * size + k]! += c * curvature * x[j]! * x[k]!;
+    }
+  }
+  return { value, gradient, hessian };
 }

@@ -5,7 +5,7 @@ import type { SvmObjective, SvmProblem } from "./problem.js";
 const maximalSteps = 300;
 
 /** Conjugate gradients end when their last step, times how many there were, gained less than this share of all. */
-const forcing = 0.3;
+const forcing = { preconditioned: 0.3, alone: 1e-6 };
 
 /**
  * One problem while it is solved, by truncated Newton steps in the primal (Keerthi and DeCoste, 2005; Chapelle, 2007).
@@ -23,7 +23,8 @@ export class Column {
   converged = false;
   /** Whether scores have to be computed in double precision. */
   exact = false;
-  products = 0;
+  /** Whether single precision is not enough for Newton's systems either: they are solved alone, not preconditioned. */
+  alone = false;
 
   readonly coefficients: Float64Array;
   readonly scores: Float64Array;
@@ -79,6 +80,7 @@ export class Column {
     this.steps = 0;
     this.checks = 0;
     this.converged = false;
+    this.alone = false;
     if (coefficients.some((b) => b !== 0)) {
       this.direction.set(coefficients);
       this.directionScores.set(this.scores);
@@ -94,10 +96,9 @@ export class Column {
    *
    * @param strong what the preconditioner's strongest directions add to the product of residual and `vector`.
    */
-  advance(vector: Float32Array, scores: Float32Array, at: number, strong: number): void {
+  advance(vector: Float32Array | Float64Array, scores: Float32Array | Float64Array, at: number, strong: number): void {
     const { residual, curvatures, direction, directionScores, conjugate, conjugateScores } = this;
     const count = residual.length;
-    this.products++;
     let bias = 0;
     for (let i = 0; i < count; i++) bias += vector[at + i]!;
     let slope = 0;
@@ -109,7 +110,7 @@ export class Column {
       change += (conjugate[i]! + curvatures[i]! * conjugateScores[i]!) * score;
     }
     // Half the squared length of the residual as weights: the duality gap, where the model is exact.
-    const gap = Math.max(0, this.preconditioner.rest * (slope - strong)) / 2;
+    const gap = Math.max(0, this.alone ? slope : this.preconditioner.rest * (slope - strong)) / 2;
     if (this.decrease === 0 && gap + this.roughness <= 0.7 * this.target) {
       this.state = "check";
       return;
@@ -141,19 +142,17 @@ export class Column {
     this.decrease += gained;
     const enough = Math.max(0.3 * this.target, 0.1 * this.roughness);
     this.inner++;
-    if (this.inner * gained <= forcing * this.decrease || gap <= enough) {
+    if (this.inner * gained <= (this.alone ? forcing.alone : forcing.preconditioned) * this.decrease || gap <= enough) {
       this.solved = gap <= enough;
       this.endStep();
     }
   }
 
-  /** Weights' coefficients in single precision, and the dual variables that they are judged by. */
-  candidate(coefficients: Float32Array, duals: Float32Array, at: number): void {
-    for (let i = 0; i < this.sides.length; i++) {
-      const side = this.sides[i]!;
-      coefficients[at + i] = this.coefficients[i]!;
-      duals[at + i] = side * this.losses.dual(i, side * this.scores[i]!);
-    }
+  /** The weights' coefficients and the dual variables that they are judged by, in the precision of the products. */
+  candidate(): { coefficients: Float32Array | Float64Array; duals: Float32Array | Float64Array } {
+    const duals = this.scores.map((score, i) => this.sides[i]! * this.losses.dual(i, this.sides[i]! * score));
+    if (this.exact) return { coefficients: this.coefficients.slice(), duals };
+    return { coefficients: Float32Array.from(this.coefficients), duals: Float32Array.from(duals) };
   }
 
   /**
@@ -161,8 +160,8 @@ export class Column {
    * half the squared distance of the weights that either stands for.
    */
   judge(options: {
-    coefficients: Float32Array;
-    duals: Float32Array;
+    coefficients: Float32Array | Float64Array;
+    duals: Float32Array | Float64Array;
     /** Of the candidate's weights, with the bias. */
     scores: Float64Array;
     /** Of the candidate's weights and bias. */
@@ -245,7 +244,12 @@ export class Column {
     this.steps++;
     const { solved } = this;
     const moved = this.decrease > 0 && this.moveAlong();
-    if (!moved && this.steps < maximalSteps && this.preconditioner.giveUp()) return this.beginStep();
+    if (!moved && this.steps < maximalSteps && !this.alone) {
+      this.alone = true;
+      this.exact = true;
+      this.state = "check";
+      return;
+    }
     if (!moved || this.steps >= maximalSteps) {
       this.state = "check";
       return;

@@ -98,7 +98,6 @@ export class Preconditioner {
   private readonly shares: Float64Array;
   private readonly sum: Float64Array;
   private largest = 0;
-  private identity = false;
 
   constructor(
     private readonly basis: Basis,
@@ -110,7 +109,6 @@ export class Preconditioner {
 
   /** Adapts to other curvatures, unless they are near to those that it is made for. */
   async adapt(curvatures: Float64Array): Promise<void> {
-    if (this.identity) return;
     const largest = curvatures.reduce((a, b) => Math.max(a, b), Number.MIN_VALUE);
     let change = 0;
     let whole = 0;
@@ -131,14 +129,6 @@ export class Preconditioner {
       if (curvatures[i]! > 0) active++;
     }
     this.rest = 1 + left / Math.max(1, Math.min(active, this.width));
-  }
-
-  /** Does nothing from now on, where rounding has made it worse than that. */
-  giveUp(): boolean {
-    if (this.identity) return false;
-    this.identity = true;
-    this.rest = 1;
-    return true;
   }
 
   /** The sum changes by the rows whose shares do, which are few from step to step, and none from cost to cost. */
@@ -171,10 +161,6 @@ export class Preconditioner {
    * @returns what that adds to the product of the residual and its quotient.
    */
   complete(c: Float64Array): number {
-    if (this.identity) {
-      c.fill(0);
-      return 0;
-    }
     const before = c.slice();
     solve(this.strong!, c);
     let product = 0;

@@ -101,9 +101,11 @@ async function solveGroup(options: {
     for (const column of columns) column.begin(cost);
     for (;;) {
       signal?.throwIfAborted();
-      const stepping = columns.filter(({ state }) => state === "step");
+      const stepping = columns.filter(({ state, alone }) => state === "step" && !alone);
+      const alone = columns.filter(({ state, alone }) => state === "step" && alone);
       const checking = columns.filter(({ state }) => state === "check");
       if (stepping.length > 0) await advance(rows, products, basis, stepping);
+      else if (alone.length > 0) for (const column of alone) advanceAlone(rows, column);
       else if (checking.length > 0) await check(rows, products, checking, cost, onSolved);
       else break;
     }
@@ -122,24 +124,41 @@ async function advance(rows: SvmRows, products: RowProducts, basis: Basis, stepp
   }
   let vectors = tf.tensor2d(residuals, [k, count]);
   const strongParts = new Float64Array(k);
-  const projected = tf.matMul(vectors, basis.scores);
-  const strong = await projected.data();
-  projected.dispose();
+  const along = async () => {
+    const projected = tf.matMul(vectors, basis.scores);
+    const values = await projected.data();
+    projected.dispose();
+    return values as Float32Array;
+  };
+  const addAlong = (values: Float32Array) => {
+    const sum = tf.tidy(() =>
+      tf.add<tf.Tensor2D>(vectors, tf.matMul(tf.tensor2d(values, [k, basis.rank]), basis.lift)),
+    );
+    vectors.dispose();
+    vectors = sum;
+  };
+  const strong = await along();
+  const wanted = new Float64Array(strong.length);
   stepping.forEach(({ preconditioner }, j) => {
     const own = strong.subarray(j * basis.rank, (j + 1) * basis.rank);
     const c = Float64Array.from(own, (value) => value * preconditioner.rest);
     strongParts[j] = preconditioner.complete(c);
+    c.forEach((value, i) => (wanted[j * basis.rank + i] = value + own[i]!));
     own.set(c);
   });
-  const corrected = tf.tidy(() =>
-    tf.add<tf.Tensor2D>(vectors, tf.matMul(tf.tensor2d(strong as Float32Array, [k, basis.rank]), basis.lift)),
-  );
-  vectors.dispose();
-  vectors = corrected;
+  addAlong(strong);
+  // What was to cancel has left rounding behind, which may outweigh what is wanted there.
+  addAlong((await along()).map((value, i) => wanted[i]! - value));
   const scores = products.kernel(vectors);
   const [vectorData, scoreData] = [(await vectors.data()) as Float32Array, (await scores.data()) as Float32Array];
   tf.dispose([vectors, scores]);
   stepping.forEach((column, j) => column.advance(vectorData, scoreData, j * count, strongParts[j]!));
+}
+
+/** The same for one column, in double precision and without a preconditioner. */
+function advanceAlone(rows: SvmRows, column: Column): void {
+  const vector = column.residual.slice();
+  column.advance(vector, exactScores(rows, exactWeights(rows, vector)), 0, 0);
 }
 
 /** Judges the candidates of columns, and hands over those that are solved. */
@@ -154,7 +173,11 @@ async function check(
   const k = checking.length;
   const coefficients = new Float32Array(k * count);
   const duals = new Float32Array(k * count);
-  checking.forEach((column, j) => column.candidate(coefficients, duals, j * count));
+  const candidates = checking.map((column) => column.candidate());
+  candidates.forEach((candidate, j) => {
+    coefficients.set(candidate.coefficients, j * count);
+    duals.set(candidate.duals, j * count);
+  });
   const [weights, dualWeights, scores] = tf.tidy(() => {
     const w = products.weights(tf.tensor2d(coefficients, [k, count]));
     return [w, products.weights(tf.tensor2d(duals, [k, count])), products.scores(w)];
@@ -164,36 +187,35 @@ async function check(
   const scoreData = (await scores.data()) as Float32Array;
   tf.dispose([weights, dualWeights, scores]);
   for (const [j, column] of checking.entries()) {
-    const beta = coefficients.subarray(j * count, (j + 1) * count);
-    const alpha = duals.subarray(j * count, (j + 1) * count);
+    const candidate = candidates[j]!;
     let own: Float32Array | Float64Array = weightData.slice(j * width, (j + 1) * width);
     let other: Float32Array | Float64Array = dualWeightData.subarray(j * width, (j + 1) * width);
-    const bias = sum(beta);
+    const bias = sum(candidate.coefficients);
     let ownScores = Float64Array.from(scoreData.subarray(j * count, (j + 1) * count), (score) => score + bias);
     if (column.exact) {
-      own = exactWeights(rows, beta);
-      other = exactWeights(rows, alpha);
+      own = exactWeights(rows, candidate.coefficients);
+      other = exactWeights(rows, candidate.duals);
       ownScores = exactScores(rows, own).map((score) => score + bias);
     }
     let squaredNorm = bias ** 2;
-    let squaredDistance = (bias - sum(alpha)) ** 2;
+    let squaredDistance = (bias - sum(candidate.duals)) ** 2;
     for (let i = 0; i < width; i++) {
       squaredNorm += own[i]! ** 2;
       squaredDistance += (own[i]! - other[i]!) ** 2;
     }
-    column.judge({ coefficients: beta, duals: alpha, scores: ownScores, squaredNorm, squaredDistance });
+    column.judge({ ...candidate, scores: ownScores, squaredNorm, squaredDistance });
     if (column.state === "done") onSolved(column, cost, Float32Array.from(own), bias);
   }
 }
 
-function sum(values: Float32Array): number {
+function sum(values: Float32Array | Float64Array): number {
   let sum = 0;
   for (const value of values) sum += value;
   return sum;
 }
 
 /** Xᵀ·coefficients in double precision. */
-function exactWeights(rows: SvmRows, coefficients: Float32Array): Float64Array {
+function exactWeights(rows: SvmRows, coefficients: Float32Array | Float64Array): Float64Array {
   const weights = new Float64Array(rows.width);
   eachRow(rows, (row, block, at) => {
     const beta = coefficients[row]!;
