@@ -156,6 +156,14 @@ describe("a run", () => {
     expect(found).toEqual(expected);
   });
 
+  test("hears that it is to stop in the middle of a unit", async () => {
+    const controller = new AbortController();
+    const advance = () => void setTimeout(() => controller.abort(new Error("stopped")), 0);
+    const progress = { note: () => {}, task: () => ({ advance, end: () => {} }) };
+    const stopped = train(await goldenFeatures("wide_n"), { ...quick, progress, signal: controller.signal });
+    await expect(stopped).rejects.toThrow("stopped");
+  });
+
   test("of some classes keeps their numbers in names, and their own costs", async () => {
     const out = path.join(folder, "subset");
     const all = await train(await goldenFeatures("wide_d"), quick);

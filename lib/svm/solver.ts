@@ -108,6 +108,8 @@ async function solveGroup(options: {
   for (const cost of costs) {
     for (const column of columns) column.begin(cost);
     for (;;) {
+      // Native TensorFlow computes at once: without a pause no signal is heard, and no progress seen.
+      await tf.nextFrame();
       signal?.throwIfAborted();
       const stepping = columns.filter(({ state, alone }) => state === "step" && !alone);
       const alone = columns.filter(({ state, alone }) => state === "step" && alone);
