@@ -75,8 +75,10 @@ function layerOf(graph: GraphBuilder, node: NodeDef): Layer | undefined {
     case "DepthwiseConv2dNative":
       return moved([2, 3, 0, 1]) ? { input, weight: source, compute: depthwise(source.shape, node) } : undefined;
     case "MatMul": {
-      const shape = source.shape as [number, number];
-      const compute: Layer["compute"] = (x, values) => tf.matMul(x, tf.tensor2d(values, shape).transpose());
+      // A convolution of one position counts as a Linear.
+      const out = source.shape[0]!;
+      const compute: Layer["compute"] = (x, values) =>
+        tf.matMul(x, tf.tensor2d(values, [out, values.length / out]).transpose());
       return moved([1, 0]) ? { input, weight: source, compute } : undefined;
     }
     default:
