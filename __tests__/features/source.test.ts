@@ -205,6 +205,20 @@ describe("features of one's own", () => {
     );
   });
 
+  test("are kept in memory for the next pass, but not after an only one", async () => {
+    const data = Float32Array.from({ length: 12 }, (_, i) => i);
+    const targets = { kind: "single", labels: Int32Array.of(0, 1, 0, 1) } as const;
+    const source = await arraySource({ layers: { a: { shape: [3], data } }, targets });
+    const before = tf.memory().numTensors;
+    const pass = { rows: Uint32Array.of(2, 0, 3), batchSize: 2 };
+    const only = await collect(source, { ...pass, once: true });
+    expect(tf.memory().numTensors).toBe(before);
+    expect(await collect(source, pass)).toEqual(only);
+    expect(tf.memory().numTensors).toBe(before + 1);
+    await source.close();
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
   test("in a pair of .npy files", async () => {
     const [features, labels] = [path.join(root, "x.npy"), path.join(root, "y.npy")];
     const data = Float64Array.of(1, 2, 3, 4, 5, 6);

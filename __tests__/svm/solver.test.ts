@@ -186,4 +186,11 @@ describeOnBackends("openSvmSolver", ({ device }) => {
     solver.dispose();
     expect(tf.memory().numTensors).toBe(before);
   });
+
+  test("says which row is not finite", async () => {
+    const rows: SvmRows = { count: 2, width: 2, blocks: [Float32Array.of(1, 2, NaN, 0)] };
+    await expect(openSvmSolver({ rows, objective: squaredHinge })).rejects.toThrow(
+      'Expected finite features of sensible size for row 2 but received "a length of NaN"',
+    );
+  });
 });

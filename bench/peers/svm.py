@@ -1,4 +1,4 @@
-"""LinearSVC as VISSL calls it, or LIBLINEAR's own program through its Python package, on made features.
+"""LinearSVC as VISSL calls it, on made features.
 
     python bench/peers/svm.py FEATURES.f32 TARGETS.i8 COUNT WIDTH CLASSES
 

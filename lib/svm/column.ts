@@ -182,7 +182,7 @@ export class Column {
     this.coefficients.set(coefficients);
     this.scores.set(scores);
     this.objective = squaredNorm / 2 + loss;
-    this.gap = gap / this.objective;
+    this.gap = this.objective > 0 ? gap / this.objective : 0;
     this.checks++;
     this.converged = this.gap <= this.tolerance;
     if (this.converged || (this.exact && this.checks > 6) || this.steps >= maximalSteps) {
