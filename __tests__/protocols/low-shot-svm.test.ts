@@ -208,7 +208,7 @@ describe("low-shot SVMs", () => {
     const [four, five, ...more] = lowShotResults(record);
     expect(more).toEqual([]);
     expect([four!.lowShot.images, five!.lowShot.images]).toEqual([[12], [15]]);
-    expect(five!.notes).toContain("k = 6 left out: the images of 2 allow 5.");
+    expect(five!.notes).toContain("Left out: k = 6, for the images of 2 allow 5.");
     expect(four!.metrics.meanAp!.mean).toBeGreaterThan(0.6);
     const { shape, data } = await readNpy({ file: path.join(out, "features_sample1_k5.npy") });
     expect(shape).toEqual([60, 1]);

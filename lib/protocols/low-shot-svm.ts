@@ -156,5 +156,5 @@ function possible(
   }
   const left = wanted.filter((k) => k > most.k);
   if (left.length === 0) return { ks, notes: [] };
-  return { ks, notes: [`k = ${left.join(", ")} left out: the images of ${most.class} allow ${most.k}.`] };
+  return { ks, notes: [`Left out: k = ${left.join(", ")}, for the images of ${most.class} allow ${most.k}.`] };
 }

@@ -19,7 +19,7 @@ export function lowShotGrid(record: ResultRecord): Grid {
   const decimals = decimalsOf(record);
   const results = lowShotResults(record);
   const highest = Math.max(...results.map((result) => mainValue(result).mean));
-  const [honest, oracle] = ["chosen on the drawn images", "chosen on test: TOO GOOD"];
+  const [honest, oracle] = ["chosen on the draw", "chosen on test: TOO GOOD"];
   return {
     columns: [
       { name: "layer", group: "", align: "left" },
