@@ -261,7 +261,7 @@ describe("bad input", () => {
     await fs.rm(path.join(run, "heads"), { recursive: true });
     const { message, hint } = await fails({ run });
     expect(message).toMatch(/Expected the trained head at .*features\.fc but there is no such folder/);
-    expect(hint).toMatch(/eval-linear/);
+    expect(hint).toMatch(/The same command, run again/);
   });
 
   test("a backbone that has changed", async () => {

@@ -40,6 +40,14 @@ test("VISSL's settings of SVMs become ours; a base of -1 is none", async () => {
   expect((await translate(["config.SVM.cls_list=[]"])).settings).not.toHaveProperty("classes");
 });
 
+test("numbers of images are for low-shot SVMs, as many samples as VISSL numbers", async () => {
+  const few = ["+config.SVM.low_shot.k_values=[1,4]", "+config.SVM.low_shot.dataset_name=voc"];
+  const { settings, changesNothing } = await translate(few);
+  expect(settings).toMatchObject({ lowShot: [1, 4], samples: 5 });
+  expect(changesNothing["config.SVM.low_shot.dataset_name"]).toBe("the labels tell how images are drawn");
+  expect((await translate([...few, "+config.SVM.low_shot.sample_inds=[1,2]"])).settings).toMatchObject({ samples: 2 });
+});
+
 test("features that are there have their layers and transforms; flags count more than the file", async () => {
   const argv = ["--vissl", "svm.yaml", "--features", "vissl:dump", "--folds", "5"];
   const flags = readFlags({ definition: svmSettings, argv });
