@@ -52,7 +52,7 @@ export function lowShotRecord(options: {
   };
 }
 
-function layerResult({ costs, classes, ks, notes }: LowShotRun, layer: FeatureLayer, shots: ShotResult[]): LayerResult {
+function layerResult({ costs, classes, notes }: LowShotRun, layer: FeatureLayer, shots: ShotResult[]): LayerResult {
   const { k } = shots[0]!;
   const aps = shots.map(meanAps);
   const chosen = shots.map(({ crossval }) => (crossval ? firstHighest(crossval) : nearestToOne(costs)));
