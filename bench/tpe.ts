@@ -1,7 +1,8 @@
 /**
  * Studies of ours beside Optuna's on ten functions: the best value after 30 trials, over seeds.
  *
- *     node dist/bench/tpe.js [--python python3] [--seeds 100] [--trials 30] [--batch 1] [--functions sphere,Branin]
+ *     node dist/bench/tpe.js [--python python3] [--seeds 100] [--first-seed 0] [--trials 30] [--batch 1]
+ *                            [--functions sphere,Branin]
  *
  * Ten trials are asked for at once, then `--batch` together. Of a noisy function the value counts that the trial of the
  * best told value has without the noise. The tests are two-sided, of whether both programs' values come from one
@@ -27,16 +28,17 @@ async function main(): Promise<void> {
     options: {
       python: { type: "string", default: "python3" },
       seeds: { type: "string", default: "100" },
+      "first-seed": { type: "string", default: "0" },
       trials: { type: "string", default: "30" },
       batch: { type: "string", default: "1" },
       functions: { type: "string", default: Object.keys(testFunctions).join() },
     },
   });
-  const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => i);
+  const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => Number(values["first-seed"]) + i);
   const [trials, batch] = [Number(values.trials), Number(values.batch)];
   const peer = openPeer({ python: values.python, script: "tpe.py", args: [] });
   console.log(await peer.next());
-  console.log(`best of ${trials} trials in batches of ${batch}: quartiles over ${seeds.length} seeds`);
+  console.log(`best of ${trials} trials in batches of ${batch}: quartiles over seeds ${seeds[0]} to ${seeds.at(-1)}`);
   console.log(
     `${"".padEnd(16)}${"ours".padEnd(27)}${"Optuna's".padEnd(27)}${"random".padEnd(9)}Mann–Whitney  Kolmogorov–Smirnov`,
   );
