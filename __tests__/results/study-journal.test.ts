@@ -148,10 +148,11 @@ describe("the journal of a study", () => {
     expect(() => opened(folder)).toThrow(/it is a folder/);
   });
 
-  // PEERS_PYTHON names a Python that has Optuna, where there is one.
-  const python = process.env.PEERS_PYTHON ?? "python3";
-  const hasOptuna = spawnSync(python, ["-c", "import importlib.util as u, sys; sys.exit(not u.find_spec('optuna'))"]);
-  (hasOptuna.status === 0 ? test : test.skip)("is opened by Optuna itself, where it is installed", () => {
+  const python = process.env.OPTUNA_PYTHON ?? "python3";
+  const probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('optuna') is None)";
+  const hasOptuna = spawnSync(python, ["-c", probe]).status === 0;
+  const noOptuna = hasOptuna ? "" : ` (${python} has no optuna; name a Python that has by OPTUNA_PYTHON)`;
+  (hasOptuna ? test : test.skip)(`is opened by Optuna itself${noOptuna}`, () => {
     interface Loaded {
       direction: string;
       attributes: Record<string, unknown>;

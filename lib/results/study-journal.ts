@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 
-import { asReadError, errorCode } from "../files.js";
 import { UserError } from "../errors.js";
+import { asReadError, errorCode } from "../files.js";
 import type { Range } from "../search/range.js";
 import { openStudy, type Study, type StudyOptions } from "../search/study.js";
 import type { StudySpace, StudyTrial } from "../search/study-trial.js";

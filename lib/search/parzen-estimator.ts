@@ -6,10 +6,10 @@ import type { Random } from "../random.js";
  * normal distributions, one a dimension, each cut off at 0 and 1. The prior's stands in the middle and is as wide as the
  * cube.
  *
- * Where points are dense, kernels are narrow: a standard deviation is the larger of the distances to the neighbours on both
- * sides, among which the walls count for all but the two outermost points. It is at least 1/(points + 2) (the "magic
- * clip"), or 1/100 where that is more, and at most 1. The latest 25 points weigh 1, as the prior does; the older ones the
- * less the older they are.
+ * Where points are dense, kernels are narrow: a standard deviation is the larger of the distances to the two neighbours in
+ * that dimension. The outermost points have one neighbour; a single point has the walls. It is at least 1/(points + 2)
+ * (the "magic clip"), or 1/100 where that is more, and at most 1. The latest 25 points weigh 1, as the prior does; the
+ * older ones the less the older they are.
  *
  * Source: Bergstra et al., Algorithms for Hyper-Parameter Optimization (2011), with the widths and weights of Optuna 5.0
  * (`optuna/samplers/_tpe/parzen_estimator.py`). Optuna's multivariate estimators up to 4 had one width for all kernels.
@@ -49,7 +49,6 @@ function widthsOf(values: number[]): number[] {
   for (const [place, i] of order.entries()) {
     const below = edges[place + 1]! - edges[place]!;
     const above = edges[place + 2]! - edges[place + 1]!;
-    // The only point has no neighbours but the walls.
     const width =
       n === 1 ? Math.max(below, above) : place === 0 ? above : place === n - 1 ? below : Math.max(below, above);
     widths[i] = Math.min(1, Math.max(least, width));
