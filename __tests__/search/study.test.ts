@@ -1,7 +1,8 @@
 import fc from "fast-check";
 
 import { UserError } from "../../lib/errors.js";
-import { shareOf } from "../../lib/search/range.js";
+import { between, type Range, shareOf } from "../../lib/search/range.js";
+import { type SearchSpace, trialsOf } from "../../lib/search/space.js";
 import { openStudy, type Study } from "../../lib/search/study.js";
 import type { StudySpace, StudyTrial } from "../../lib/search/study-trial.js";
 import { suggest } from "../../lib/search/tpe.js";
@@ -24,6 +25,17 @@ function run(study: Study, until: number, batch: number): void {
     study.tell(study.ask(batch).map((trial) => ({ number: trial.number, value: valueOf(trial) })));
   }
 }
+
+test("shareOf undoes between", () => {
+  const shares = fc.double({ min: 0, max: 1, noNaN: true });
+  const ranges: Range[] = [space.weightDecay!, { from: -5, to: 10, scale: "linear" }];
+  fc.assert(
+    fc.property(shares, fc.constantFrom(...ranges), (share, range) => {
+      expect(shareOf(range, between(range, share))).toBeCloseTo(share, 8);
+      expect([shareOf(range, range.from), shareOf(range, range.to)]).toEqual([0, 1]);
+    }),
+  );
+});
 
 describe("a study", () => {
   test("stays in its ranges, and its seed says all", () => {
@@ -56,6 +68,19 @@ describe("a study", () => {
         }
       }),
       { numRuns: 30 },
+    );
+  });
+
+  test("begins as a random search of the same seed", () => {
+    const { trials } = trialsOf({
+      space: { ...space, optimizer: ["sgd"], schedule: [{ kind: "constant" }], batchSize: [32] } as SearchSpace,
+      search: "random",
+      count: 10,
+      seed: 3,
+    });
+    const asked = openStudy({ space, goal, seed: 3 }).ask(10);
+    expect(asked.map(({ parameters }) => parameters)).toEqual(
+      trials.map(({ lr, weightDecay }) => ({ lr, weightDecay })),
     );
   });
 
