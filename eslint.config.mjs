@@ -12,7 +12,7 @@ const forbidden = {
   checkpoints: ["images", "datasets", "convert", "backbones", "features", "protocols", "results"],
   convert: ["images", "datasets", "features", "protocols", "results"],
   backbones: ["datasets", "features", "protocols", "results", "convert"],
-  features: ["protocols", "results", "training", "heads", "optim", "convert", "checkpoints"],
+  features: ["protocols", "results", "training", "heads", "optim", "convert"],
   heads: [...left, "training", "protocols", "results"],
   optim: [...left, "features", "training", "protocols", "results"],
   metrics: [...left, "features", "heads", "training", "protocols", "results"],

@@ -1,4 +1,5 @@
 import { bytes, duration } from "../lib/progress.js";
+import { parsePart } from "../lib/features/store-part.js";
 import { extractionSettings } from "../lib/settings/extraction.js";
 import { command } from "./command.js";
 import { openExtraction } from "./features.js";
@@ -6,7 +7,9 @@ import { openExtraction } from "./features.js";
 export const extractFeatures = command(extractionSettings, async (settings, context) => {
   const { prepareBackend } = await import("../lib/backend/backend.js");
   await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
-  const { options } = await openExtraction(settings, context);
+  const { shard, ...extraction } = settings;
+  const opened = await openExtraction(extraction, context);
+  const options = { ...opened.options, part: shard === undefined ? undefined : parsePart(shard) };
   if (settings.dryRun) {
     const { planExtraction } = await import("../lib/features/extraction-plan.js");
     const { layers, images, imagesPerSecond, ...plan } = await planExtraction(options);
