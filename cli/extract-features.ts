@@ -24,10 +24,11 @@ export const extractFeatures = command(extractionSettings, async (settings, cont
   const { images, seconds } = features.extraction;
   const stores = Object.values(features.splits).map(({ origin, size }) => ({ folder: origin.folder as string, size }));
   await features.close();
-  const done = images === 0 ? "All was there." : `${images} images, ${(images / seconds).toFixed(1)} a second.`;
+  const nothing = stores.length === 0 ? "This part has no images." : "All was there.";
+  const done = images === 0 ? nothing : `${images} images, ${(images / seconds).toFixed(1)} a second.`;
   const skipped = features.skipped.length === 0 ? "" : ` ${features.skipped.length} bad images were left out.`;
   return {
-    text: `${done}${skipped}\n${stores.map(({ folder, size }) => `${folder}: ${size} images`).join("\n")}`,
+    text: [`${done}${skipped}`, ...stores.map(({ folder, size }) => `${folder}: ${size} images`)].join("\n"),
     json: { stores, extraction: features.extraction, skipped: features.skipped },
   };
 });

@@ -4,6 +4,7 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
+import { prepareBackend } from "../../lib/backend/backend.js";
 import { readCheckpoint } from "../../lib/checkpoints/checkpoint.js";
 import { exportStore } from "../../lib/features/export-store.js";
 import { readNpy } from "../../lib/features/npy-file.js";
@@ -22,6 +23,7 @@ let root: string;
 let store: FeatureStore;
 let halves: FeatureStore;
 beforeAll(async () => {
+  await prepareBackend({ device: "wasm" });
   root = await fs.mkdtemp(path.join(os.tmpdir(), "export-"));
   store = await extract(root);
   halves = await extract(root, { place: place(root, { precision: "float16" }) });
