@@ -33,8 +33,8 @@ afterAll(() => fs.rm(root, { recursive: true }));
 const into = (name: string) => path.join(root, name);
 
 async function tensorOf(file: string, name: string) {
-  const { dtype, shape, read } = (await readCheckpoint({ file })).tensors.get(name)!;
-  return { dtype, shape, data: await read() };
+  const tensor = (await readCheckpoint({ file })).tensors.get(name)!;
+  return { dtype: tensor.dtype, shape: tensor.shape, data: await tensor.read() };
 }
 
 async function valuesOf(source: FeatureSource, layer: string): Promise<Float32Array> {

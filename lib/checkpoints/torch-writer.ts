@@ -1,5 +1,5 @@
 import { elements, sizeOf } from "./tensor.js";
-import { zipArchive } from "./zip-writer.js";
+import { zipArchive } from "../zip/writer.js";
 
 /** A tensor that is written while it is made. */
 export interface WrittenTensor {
