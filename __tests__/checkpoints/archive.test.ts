@@ -3,7 +3,7 @@ import os from "node:os";
 import path from "node:path";
 
 import { readCheckpoint } from "../../lib/checkpoints/checkpoint.js";
-import { crc32, crc32InJavaScript } from "../../lib/zip/crc32.js";
+import { crc32, crc32InJavaScript } from "../../lib/crc32.js";
 import { readSafetensors, writeSafetensors } from "../../lib/checkpoints/safetensors.js";
 import { encodeNpy } from "../../lib/features/npy.js";
 import { zipArchive } from "./zip-archive.js";

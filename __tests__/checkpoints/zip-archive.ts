@@ -1,6 +1,6 @@
 import { deflateRawSync } from "node:zlib";
 
-import { crc32 } from "../../lib/zip/crc32.js";
+import { crc32 } from "../../lib/crc32.js";
 
 export interface ArchiveFile {
   name: string;

@@ -11,7 +11,7 @@ import { parsePart, rowsOfPart } from "../../lib/features/store-part.js";
 import { storeInfo } from "../../lib/features/store-info.js";
 import { openStore } from "../../lib/features/store.js";
 import { verifyStore } from "../../lib/features/verify-store.js";
-import { complaint } from "../datasets/files.js";
+import { complaint, writeFiles } from "../datasets/files.js";
 import { digest, extract, filesOf, layers, place, type Extraction } from "./synthetic.js";
 
 // Three times 512 positions and some: two parts are of unlike size, and five are more than there are shards.
@@ -95,6 +95,16 @@ describe("merged parts", () => {
       `Expected a whole split but ${folder} holds part 2 of 2`,
     );
   });
+});
+
+test("a merge that is stopped leaves nothing, and what a killed one left is no hindrance", async () => {
+  const parts = [(await part(1, 2)).folder, (await part(2, 2)).folder];
+  const stopped = mergeStores({ out: merged(), parts, signal: AbortSignal.abort(new Error("stopped")) });
+  await expect(stopped).rejects.toThrow("stopped");
+  expect((await fs.readdir(root)).filter((name) => name.startsWith("merged"))).toEqual([]);
+  await writeFiles(`${merged()}.partial`, { "res4/00000.npy": "cut", "store.json.1.partial": "{" });
+  await mergeStores({ out: merged(), parts });
+  expect(await filesOf(merged())).toEqual(await filesOf((await undivided()).folder));
 });
 
 describe("parts that do not make a whole", () => {

@@ -3,7 +3,7 @@ import { pipeline } from "node:stream/promises";
 import { createInflateRaw } from "node:zlib";
 
 import { UserError } from "../errors.js";
-import { crc32 } from "../zip/crc32.js";
+import { crc32 } from "../crc32.js";
 import type { ZipRecord } from "../zip/directory.js";
 import { damaged, fileRange } from "./bytes.js";
 import type { ByteRange } from "./bytes.js";

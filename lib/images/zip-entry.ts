@@ -3,7 +3,7 @@ import { inflateRawSync } from "node:zlib";
 
 import { UserError } from "../errors.js";
 import { asReadError } from "../files.js";
-import { crc32 } from "../zip/crc32.js";
+import { crc32 } from "../crc32.js";
 import { dataStart, localHeaderLength } from "../zip/directory.js";
 import type { ImageSource } from "./image.js";
 

@@ -1,4 +1,4 @@
-import { crc32 } from "./crc32.js";
+import { crc32 } from "../crc32.js";
 
 /** A file that is put into an archive while it is made. */
 export interface PackedPiece {
