@@ -3,10 +3,10 @@ import { pipeline } from "node:stream/promises";
 import { createInflateRaw } from "node:zlib";
 
 import { UserError } from "../errors.js";
-import { crc32 } from "../crc32.js";
 import type { ZipRecord } from "../zip/directory.js";
 import { damaged, fileRange } from "./bytes.js";
 import type { ByteRange } from "./bytes.js";
+import { crc32 } from "../crc32.js";
 
 /** A file within an archive. */
 export interface ZipEntry extends ByteRange {

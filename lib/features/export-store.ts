@@ -12,10 +12,9 @@ import type { Progress } from "../progress.js";
 import { encodeItems, encodeNpy, npyHeader, product } from "./npy.js";
 import type { NpyArray } from "./npy.js";
 import { layerBytes, layerFloats } from "./shard-file.js";
-import { namesOf } from "./store-format.js";
 import type { StoredLayer } from "./store-format.js";
 import { rowsOfPart } from "./store-part.js";
-import { openStore } from "./store.js";
+import { namesOf, openStore } from "./store.js";
 import type { FeatureStore } from "./store.js";
 
 export type ExportFormat = "npy" | "vissl" | "cog" | "safetensors";

@@ -8,9 +8,8 @@ import { digestOf, exists } from "../files.js";
 import { openNpyPair } from "./array-source.js";
 import type { FeatureSet } from "./feature-set.js";
 import type { FeatureSource } from "./source.js";
-import { namesOf } from "./store-format.js";
 import type { FeatureStore } from "./store.js";
-import { openStore } from "./store.js";
+import { namesOf, openStore } from "./store.js";
 import { openStoredSource } from "./stored-source.js";
 import { openVisslDump } from "./vissl-dump.js";
 

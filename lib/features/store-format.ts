@@ -100,12 +100,6 @@ export function storeFolders({ root, title, arch, dataset, split, key }: StorePl
   return { plain, keyed: `${plain}.${digestOf(key).slice(0, 8)}` };
 }
 
-/** Title and architecture of the backbone, as a store's folder names them. */
-export function namesOf(folder: string): { title: string; arch: string } {
-  const [arch = "unknown", title = "unknown"] = path.resolve(folder).split(path.sep).reverse().slice(2);
-  return { title, arch };
-}
-
 /**
  * The folder of the store with exactly this key, whole or begun; undefined where there is none.
  *

@@ -76,6 +76,12 @@ export function wholeFiles(folder: string, { files, layers }: StoreDescription):
   });
 }
 
+/** Title and architecture of the backbone, as a store's folder names them. */
+export function namesOf(folder: string): { title: string; arch: string } {
+  const [arch = "unknown", title = "unknown"] = path.resolve(folder).split(path.sep).reverse().slice(2);
+  return { title, arch };
+}
+
 /**
  * Those of `layers` that the store in `folder` does not hold whole, shards that were deleted by hand included; all where
  * there is no store.
