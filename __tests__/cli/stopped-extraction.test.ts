@@ -60,6 +60,7 @@ describe("an extraction that is killed", () => {
       { happened: () => begun(0) },
       // The kill may come before the journal says so: then the shard is made again.
       { happened: () => shard(0) },
+      { happened: () => begun(1) },
       { happened: () => begun(2), goesOnAt: 64 },
     ];
     const again = [...argv, ...layers, "killed"];
