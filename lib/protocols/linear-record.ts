@@ -10,7 +10,7 @@ import { targetsOf } from "../training/passes.js";
 import type { LinearRun } from "./linear.js";
 import { withWidth } from "./linear-heads.js";
 import type { Outcome } from "./finished-rung.js";
-import { describeMachine, describeSoftware } from "./provenance.js";
+import { provenance } from "./provenance.js";
 import type { Choice } from "./selection.js";
 
 /** The version changes whenever the same settings would give other numbers. */
@@ -86,8 +86,6 @@ export function linearRecord(options: {
 }): ResultRecord {
   const { run, results, startedAt, trainSeconds } = options;
   const { features, plan, settings, classes } = run;
-  const { images, seconds } = features.extraction;
-  const finishedAt = new Date();
   return {
     format: 1,
     protocol: linearProtocol,
@@ -108,17 +106,7 @@ export function linearRecord(options: {
     seeds: settings.seeds,
     selection: { ...plan.selection, metric: run.loss.kind === "binary_cross_entropy" ? "meanAp" : "top1" },
     results,
-    badImages: { skipped: features.skipped.length, list: features.skipped },
-    timings: {
-      extract: seconds,
-      train: trainSeconds,
-      total: (finishedAt.getTime() - startedAt.getTime()) / 1000 + seconds,
-      imagesPerSecond: images > 0 ? images / seconds : null,
-    },
-    machine: describeMachine(),
-    software: describeSoftware(),
-    startedAt: startedAt.toISOString(),
-    finishedAt: finishedAt.toISOString(),
+    ...provenance({ features, startedAt, trainSeconds }),
   };
 }
 

@@ -1,6 +1,6 @@
 import type { FeatureLayer } from "../features/source.js";
 import { spread, type LayerResult, type ResultRecord } from "../results/record.js";
-import { describeMachine, describeSoftware } from "./provenance.js";
+import { provenance } from "./provenance.js";
 import { meanAps } from "./low-shot-files.js";
 import type { LayerShots, ShotResult } from "./low-shot-layer.js";
 import type { LowShotRun } from "./low-shot-svm.js";
@@ -17,9 +17,7 @@ export function lowShotRecord(options: {
 }): ResultRecord {
   const { run, found, startedAt, trainSeconds } = options;
   const { features, plan, settings, classNames, ks } = run;
-  const { images, seconds } = features.extraction;
   const { reportedOn } = plan.selection;
-  const finishedAt = new Date();
   return {
     format: 1,
     protocol: lowShotProtocol,
@@ -38,17 +36,7 @@ export function lowShotRecord(options: {
         return layerResult(run, layer, ofK);
       }),
     ),
-    badImages: { skipped: features.skipped.length, list: features.skipped },
-    timings: {
-      extract: seconds,
-      train: trainSeconds,
-      total: (finishedAt.getTime() - startedAt.getTime()) / 1000 + seconds,
-      imagesPerSecond: images > 0 ? images / seconds : null,
-    },
-    machine: describeMachine(),
-    software: describeSoftware(),
-    startedAt: startedAt.toISOString(),
-    finishedAt: finishedAt.toISOString(),
+    ...provenance({ features, startedAt, trainSeconds }),
   };
 }
 

@@ -1,6 +1,6 @@
 import { spread, type ClassResult, type LayerResult, type ResultRecord } from "../results/record.js";
 import { numberText } from "../results/wording.js";
-import { describeMachine, describeSoftware } from "./provenance.js";
+import { provenance } from "./provenance.js";
 import type { SvmRun } from "./svm.js";
 import { svmHead } from "./svm-files.js";
 import { countOf } from "./svm-labels.js";
@@ -18,10 +18,8 @@ export function svmRecord(options: {
 }): ResultRecord {
   const { run, found, startedAt, trainSeconds } = options;
   const { features, plan, settings } = run;
-  const { images, seconds } = features.extraction;
   const { classes } = features;
   const { reportedOn } = plan.selection;
-  const finishedAt = new Date();
   return {
     format: 1,
     protocol: svmProtocol,
@@ -41,17 +39,7 @@ export function svmRecord(options: {
       selectedOnReported: false,
     },
     results: found.map((layer) => layerResult(run, layer)),
-    badImages: { skipped: features.skipped.length, list: features.skipped },
-    timings: {
-      extract: seconds,
-      train: trainSeconds,
-      total: (finishedAt.getTime() - startedAt.getTime()) / 1000 + seconds,
-      imagesPerSecond: images > 0 ? images / seconds : null,
-    },
-    machine: describeMachine(),
-    software: describeSoftware(),
-    startedAt: startedAt.toISOString(),
-    finishedAt: finishedAt.toISOString(),
+    ...provenance({ features, startedAt, trainSeconds }),
   };
 }
 
