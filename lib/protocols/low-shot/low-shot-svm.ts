@@ -1,25 +1,25 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 
-import { ensureBackend } from "../backend/backend.js";
-import type { Targets } from "../datasets/dataset.js";
-import { expected, UserError } from "../errors.js";
-import type { FeatureSet } from "../features/feature-set.js";
-import type { FeatureLayer } from "../features/source.js";
-import { digestOf } from "../files.js";
-import type { Progress } from "../progress.js";
-import { silent } from "../progress.js";
-import type { ResultRecord } from "../results/record.js";
-import { openRunFolder, writeRecord } from "../results/run-folder.js";
-import { svmCosts } from "../svm/costs.js";
-import { mostShots } from "./low-shot-draw.js";
-import { writeLowShotFiles } from "./low-shot-files.js";
-import { evaluateShots, type LayerShots } from "./low-shot-layer.js";
-import { lowShotProtocol, lowShotRecord } from "./low-shot-record.js";
-import { planSplits, targetsOf, type SplitPlan } from "./splits.js";
-import { svmLayers, svmSettingsOf, type TrainSvmOptions } from "./svm.js";
-import { lowShotDefaults, type LowShotProtocol } from "./svm-protocol.js";
-import { checkLabels, labelsOf, refuseUntested, wantedClasses } from "./svm-labels.js";
+import { ensureBackend } from "../../backend/backend.js";
+import type { Targets } from "../../datasets/dataset.js";
+import { expected, UserError } from "../../errors.js";
+import type { FeatureSet } from "../../features/feature-set.js";
+import type { FeatureLayer } from "../../features/source.js";
+import { digestOf } from "../../files.js";
+import type { Progress } from "../../progress.js";
+import { silent } from "../../progress.js";
+import type { ResultRecord } from "../../results/record.js";
+import { openRunFolder, writeRecord } from "../../results/run-folder.js";
+import { svmCosts } from "../../svm/costs.js";
+import { mostShots } from "./draw.js";
+import { writeLowShotFiles } from "./files.js";
+import { evaluateShots, type LayerShots } from "./layer.js";
+import { lowShotProtocol, lowShotRecord } from "./record.js";
+import { planSplits, targetsOf, type SplitPlan } from "../splits.js";
+import { svmLayers, svmSettingsOf, type TrainSvmOptions } from "../svm/svm.js";
+import { lowShotDefaults, type LowShotProtocol } from "../svm/protocol.js";
+import { checkLabels, labelsOf, refuseUntested, wantedClasses } from "../svm/labels.js";
 
 export interface TrainLowShotSvmOptions extends Omit<TrainSvmOptions, "ignoredInTraining">, Partial<LowShotProtocol> {
   /** Folder of `{layer}_sample{s}_k{k}.npy`, where the images have been drawn before. Default: they are drawn. */

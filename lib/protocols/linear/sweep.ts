@@ -1,29 +1,29 @@
 import path from "node:path";
 
-import { currentBackend } from "../backend/backend.js";
-import type { BankPlace } from "../heads/bank.js";
-import type { HeadSpec, HeadWeights } from "../heads/head.js";
-import { silent } from "../progress.js";
-import { spread } from "../results/record.js";
-import type { TrialLine } from "../results/trial-line.js";
-import type { CandidateScore, Rung } from "../search/halving.js";
-import { halve, planHalving } from "../search/halving.js";
-import { trialSettings } from "../search/setting.js";
-import type { SearchTrial } from "../search/space.js";
-import { stepOverhead } from "../training/cost.js";
-import type { Judgement, Score } from "../training/judging.js";
-import type { Candidate, TrainingPlan } from "../training/open-trainer.js";
-import { openTrainer } from "../training/open-trainer.js";
-import { processCount } from "../training/process-count.js";
-import type { TrainingProcess } from "../training/process-trainer.js";
-import { startProcesses } from "../training/process-trainer.js";
-import type { EpochReport, Trainer } from "../training/trainer.js";
+import { currentBackend } from "../../backend/backend.js";
+import type { BankPlace } from "../../heads/bank.js";
+import type { HeadSpec, HeadWeights } from "../../heads/head.js";
+import { silent } from "../../progress.js";
+import { spread } from "../../results/record.js";
+import type { TrialLine } from "../../results/trial-line.js";
+import type { CandidateScore, Rung } from "../../search/halving.js";
+import { halve, planHalving } from "../../search/halving.js";
+import { trialSettings } from "../../search/setting.js";
+import type { SearchTrial } from "../../search/space.js";
+import { stepOverhead } from "../../training/cost.js";
+import type { Judgement, Score } from "../../training/judging.js";
+import type { Candidate, TrainingPlan } from "../../training/open-trainer.js";
+import { openTrainer } from "../../training/open-trainer.js";
+import { processCount } from "../../training/process-count.js";
+import type { TrainingProcess } from "../../training/process-trainer.js";
+import { startProcesses } from "../../training/process-trainer.js";
+import type { EpochReport, Trainer } from "../../training/trainer.js";
 import type { FinishedRung, Outcome } from "./finished-rung.js";
 import { outcomeOf, reportsOf, rungKey, type RungPlace, savedRung, saveRung } from "./finished-rung.js";
 import type { LinearRun } from "./linear.js";
 import { partsOf } from "./linear.js";
-import { withWidth } from "./linear-heads.js";
-import { scaledRate } from "./linear-trials.js";
+import { withWidth } from "./heads.js";
+import { scaledRate } from "./trials.js";
 
 /** All heads trained, the finalists at hand. */
 export interface Sweep {

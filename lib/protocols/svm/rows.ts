@@ -1,9 +1,9 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { UserError } from "../errors.js";
-import { normaliseRows } from "../svm/normalise.js";
-import type { SvmRows } from "../svm/problem.js";
-import type { Part } from "./splits.js";
+import { UserError } from "../../errors.js";
+import { normaliseRows } from "../../svm/normalise.js";
+import type { SvmRows } from "../../svm/problem.js";
+import type { Part } from "../splits.js";
 
 export interface LayerRowsOptions {
   part: Part;

@@ -1,11 +1,11 @@
 import path from "node:path";
 
-import type { Targets } from "../datasets/dataset.js";
-import { expected, UserError } from "../errors.js";
-import { encodeNpy, toIntegers } from "../features/npy.js";
-import { readNpy } from "../features/npy-file.js";
-import { random } from "../random.js";
-import { layerFileName } from "../results/wording.js";
+import type { Targets } from "../../datasets/dataset.js";
+import { expected, UserError } from "../../errors.js";
+import { encodeNpy, toIntegers } from "../../features/npy.js";
+import { readNpy } from "../../features/npy-file.js";
+import { random } from "../../random.js";
+import { layerFileName } from "../../results/wording.js";
 
 /** One of the small training sets: k images of each class, drawn for the `sample`-th time. */
 export interface Shot {

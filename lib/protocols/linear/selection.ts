@@ -1,8 +1,8 @@
-import { UserError } from "../errors.js";
-import type { HeadSpec } from "../heads/head.js";
-import type { Spread } from "../results/record.js";
-import { spread } from "../results/record.js";
-import type { SearchTrial } from "../search/space.js";
+import { UserError } from "../../errors.js";
+import type { HeadSpec } from "../../heads/head.js";
+import type { Spread } from "../../results/record.js";
+import { spread } from "../../results/record.js";
+import type { SearchTrial } from "../../search/space.js";
 import type { Outcome } from "./finished-rung.js";
 
 /** The trial that a head is reported with. */

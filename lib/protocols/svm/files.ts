@@ -1,18 +1,18 @@
 import path from "node:path";
 
-import { encodeNpy } from "../features/npy.js";
-import { encodeNpz } from "../features/npz.js";
-import { writeFileAtomic } from "../files.js";
-import type { HeadSpec } from "../heads/head.js";
-import { exportHead } from "../results/export-head.js";
-import { writeScores } from "../results/predictions.js";
-import { costFigure, precisionRecallFigure } from "../results/svm-figures.js";
-import { fileNameOf, layerFileName } from "../results/wording.js";
-import { costText } from "../svm/costs.js";
-import { addedToLength } from "../svm/normalise.js";
+import { encodeNpy } from "../../features/npy.js";
+import { encodeNpz } from "../../features/npz.js";
+import { writeFileAtomic } from "../../files.js";
+import type { HeadSpec } from "../../heads/head.js";
+import { exportHead } from "../../results/export-head.js";
+import { writeScores } from "../../results/predictions.js";
+import { costFigure, precisionRecallFigure } from "../../results/svm-figures.js";
+import { fileNameOf, layerFileName } from "../../results/wording.js";
+import { costText } from "../../svm/costs.js";
+import { addedToLength } from "../../svm/normalise.js";
 import type { SvmRun } from "./svm.js";
-import { testMatrix } from "./svm-labels.js";
-import { chosenMatrix, type LayerSvms } from "./svm-layer.js";
+import { testMatrix } from "./labels.js";
+import { chosenMatrix, type LayerSvms } from "./layer.js";
 
 /** What records, and the names of files, call these heads. */
 export const svmHead = "svm";

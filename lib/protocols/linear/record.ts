@@ -1,16 +1,16 @@
-import type { HeadSpec } from "../heads/head.js";
-import { headParameters, headWidth } from "../heads/head.js";
-import { topKAccuracy } from "../metrics/top-k.js";
-import type { LayerResult, ResultRecord } from "../results/record.js";
-import { spread } from "../results/record.js";
-import { trialSettings } from "../search/setting.js";
-import type { Judgement } from "../training/judging.js";
-import { scoreOf } from "../training/judging.js";
-import { targetsOf } from "../training/passes.js";
+import type { HeadSpec } from "../../heads/head.js";
+import { headParameters, headWidth } from "../../heads/head.js";
+import { topKAccuracy } from "../../metrics/top-k.js";
+import type { LayerResult, ResultRecord } from "../../results/record.js";
+import { spread } from "../../results/record.js";
+import { trialSettings } from "../../search/setting.js";
+import type { Judgement } from "../../training/judging.js";
+import { scoreOf } from "../../training/judging.js";
+import { targetsOf } from "../../training/passes.js";
 import type { LinearRun } from "./linear.js";
-import { withWidth } from "./linear-heads.js";
+import { withWidth } from "./heads.js";
 import type { Outcome } from "./finished-rung.js";
-import { provenance } from "./provenance.js";
+import { provenance } from "../provenance.js";
 import type { Choice } from "./selection.js";
 
 /** The version changes whenever the same settings would give other numbers. */

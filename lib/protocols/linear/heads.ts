@@ -1,7 +1,7 @@
-import { didYouMean, expected, UserError } from "../errors.js";
-import type { FeatureLayer } from "../features/source.js";
-import type { HeadSpec, HiddenLayer, Initialisation } from "../heads/head.js";
-import type { InputForm } from "../heads/input.js";
+import { didYouMean, expected, UserError } from "../../errors.js";
+import type { FeatureLayer } from "../../features/source.js";
+import type { HeadSpec, HiddenLayer, Initialisation } from "../../heads/head.js";
+import type { InputForm } from "../../heads/input.js";
 
 /** What is trained on each layer. */
 export interface HeadRequest {

@@ -1,6 +1,6 @@
-import type { Numbers } from "../search/range.js";
-import type { SearchTrial } from "../search/space.js";
-import { trialsOf } from "../search/space.js";
+import type { Numbers } from "../../search/range.js";
+import type { SearchTrial } from "../../search/space.js";
+import { trialsOf } from "../../search/space.js";
 import type { LinearProtocol } from "./linear.js";
 
 /** What of a protocol says which settings are tried. */

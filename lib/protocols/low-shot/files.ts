@@ -1,10 +1,10 @@
 import path from "node:path";
 
-import { encodeNpy } from "../features/npy.js";
-import { writeFileAtomic } from "../files.js";
-import { spread } from "../results/record.js";
-import { layerFileName } from "../results/wording.js";
-import type { LayerShots, ShotResult } from "./low-shot-layer.js";
+import { encodeNpy } from "../../features/npy.js";
+import { writeFileAtomic } from "../../files.js";
+import { spread } from "../../results/record.js";
+import { layerFileName } from "../../results/wording.js";
+import type { LayerShots, ShotResult } from "./layer.js";
 import type { LowShotRun } from "./low-shot-svm.js";
 
 /** Mean over the classes, at each cost. Shape [costs]. */

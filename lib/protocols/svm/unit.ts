@@ -1,13 +1,13 @@
 import path from "node:path";
 
-import { readSafetensors, writeSafetensors } from "../checkpoints/safetensors.js";
-import { digestOf, exists } from "../files.js";
-import { stepAveragePrecision } from "../metrics/average-precision.js";
-import type { ProgressTask } from "../progress.js";
-import { layerFileName } from "../results/wording.js";
-import type { SvmProblem, SvmSolver } from "../svm/problem.js";
+import { readSafetensors, writeSafetensors } from "../../checkpoints/safetensors.js";
+import { digestOf, exists } from "../../files.js";
+import { stepAveragePrecision } from "../../metrics/average-precision.js";
+import type { ProgressTask } from "../../progress.js";
+import { layerFileName } from "../../results/wording.js";
+import type { SvmProblem, SvmSolver } from "../../svm/problem.js";
 import type { SvmRun } from "./svm.js";
-import type { ClassLabels } from "./svm-labels.js";
+import type { ClassLabels } from "./labels.js";
 
 /**
  * A piece of the work that is done or not: some classes of one layer, at all costs, in all folds. What it comes to

@@ -1,6 +1,6 @@
-import type { BackboneManifest } from "../backbones/manifest.js";
-import { parseTransform } from "../images/transform.js";
-import { stepText } from "../images/transform-text.js";
+import type { BackboneManifest } from "../../backbones/manifest.js";
+import { parseTransform } from "../../images/transform.js";
+import { stepText } from "../../images/transform-text.js";
 
 /**
  * VISSL's transform of VOC07, in the backbone's size: the short side to 256 of 224 parts, then both sides to the size,

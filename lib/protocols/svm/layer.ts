@@ -1,22 +1,14 @@
 import * as tf from "@tensorflow/tfjs";
 
-import type { FeatureLayer } from "../features/source.js";
-import { allPointsAveragePrecision, elevenPointAveragePrecision } from "../metrics/average-precision.js";
-import { silent } from "../progress.js";
-import { openSvmSolver } from "../svm/solver.js";
-import type { SvmSolver } from "../svm/problem.js";
+import type { FeatureLayer } from "../../features/source.js";
+import { allPointsAveragePrecision, elevenPointAveragePrecision } from "../../metrics/average-precision.js";
+import { silent } from "../../progress.js";
+import { openSvmSolver } from "../../svm/solver.js";
+import type { SvmSolver } from "../../svm/problem.js";
 import type { SvmRun } from "./svm.js";
-import { writeLayerFiles } from "./svm-files.js";
-import { layerBlocks, layerRows } from "./svm-rows.js";
-import {
-  savedUnit,
-  saveUnit,
-  solveUnit,
-  unitsOf,
-  type SolvedClass,
-  type SolvedUnit,
-  type SvmUnit,
-} from "./svm-unit.js";
+import { writeLayerFiles } from "./files.js";
+import { layerBlocks, layerRows } from "./rows.js";
+import { savedUnit, saveUnit, solveUnit, unitsOf, type SolvedClass, type SolvedUnit, type SvmUnit } from "./unit.js";
 
 /** One class of a layer at the cost that was chosen for it. */
 export interface ClassSvm extends SolvedClass {

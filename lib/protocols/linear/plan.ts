@@ -1,20 +1,20 @@
 import * as tf from "@tensorflow/tfjs";
 
-import type { ExtractionPlan } from "../features/extraction-plan.js";
-import { arraySource } from "../features/array-source.js";
-import type { FeatureLayer } from "../features/source.js";
-import { createHeadBank } from "../heads/bank.js";
-import type { Block } from "../heads/block.js";
-import { headProblems } from "../heads/full-batch.js";
-import type { HeadSpec } from "../heads/head.js";
-import { initialWeights } from "../heads/head.js";
-import { bytes, duration } from "../progress.js";
-import { random } from "../random.js";
-import type { SearchTrial } from "../search/space.js";
-import { chunkSize, fullBatchObjective } from "../training/full-batch-objective.js";
+import type { ExtractionPlan } from "../../features/extraction-plan.js";
+import { arraySource } from "../../features/array-source.js";
+import type { FeatureLayer } from "../../features/source.js";
+import { createHeadBank } from "../../heads/bank.js";
+import type { Block } from "../../heads/block.js";
+import { headProblems } from "../../heads/full-batch.js";
+import type { HeadSpec } from "../../heads/head.js";
+import { initialWeights } from "../../heads/head.js";
+import { bytes, duration } from "../../progress.js";
+import { random } from "../../random.js";
+import type { SearchTrial } from "../../search/space.js";
+import { chunkSize, fullBatchObjective } from "../../training/full-batch-objective.js";
 import type { LinearProtocol } from "./linear.js";
-import { headsOf } from "./linear-heads.js";
-import { linearTrials } from "./linear-trials.js";
+import { headsOf } from "./heads.js";
+import { linearTrials } from "./trials.js";
 
 /** What an evaluation would be, before it is done. */
 export interface LinearPlan {

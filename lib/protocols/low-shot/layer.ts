@@ -2,19 +2,19 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import type { Targets } from "../datasets/dataset.js";
-import { UserError } from "../errors.js";
-import type { FeatureLayer } from "../features/source.js";
-import { digestOf, exists, readJson, writeFileAtomic, writeJson } from "../files.js";
-import { allPointsAveragePrecision } from "../metrics/average-precision.js";
-import type { ProgressTask } from "../progress.js";
-import { layerFileName } from "../results/wording.js";
-import { openSvmSolver } from "../svm/solver.js";
-import { drawShots, encodeShots, readShots, shotFile, type Shot } from "./low-shot-draw.js";
+import type { Targets } from "../../datasets/dataset.js";
+import { UserError } from "../../errors.js";
+import type { FeatureLayer } from "../../features/source.js";
+import { digestOf, exists, readJson, writeFileAtomic, writeJson } from "../../files.js";
+import { allPointsAveragePrecision } from "../../metrics/average-precision.js";
+import type { ProgressTask } from "../../progress.js";
+import { layerFileName } from "../../results/wording.js";
+import { openSvmSolver } from "../../svm/solver.js";
+import { drawShots, encodeShots, readShots, shotFile, type Shot } from "./draw.js";
 import type { LowShotRun } from "./low-shot-svm.js";
-import { countOf, foldsOf, type ClassLabels } from "./svm-labels.js";
-import { layerBlocks, layerRows, type RowBlock } from "./svm-rows.js";
-import { solveUnit, unitsOf, type SolvedClass } from "./svm-unit.js";
+import { countOf, foldsOf, type ClassLabels } from "../svm/labels.js";
+import { layerBlocks, layerRows, type RowBlock } from "../svm/rows.js";
+import { solveUnit, unitsOf, type SolvedClass } from "../svm/unit.js";
 
 /** What came of one small training set; lists go by the costs in the order of the run. */
 export interface ShotResult extends Shot {

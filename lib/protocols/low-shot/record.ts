@@ -1,8 +1,8 @@
-import type { FeatureLayer } from "../features/source.js";
-import { spread, type LayerResult, type ResultRecord } from "../results/record.js";
-import { provenance } from "./provenance.js";
-import { meanAps } from "./low-shot-files.js";
-import type { LayerShots, ShotResult } from "./low-shot-layer.js";
+import type { FeatureLayer } from "../../features/source.js";
+import { spread, type LayerResult, type ResultRecord } from "../../results/record.js";
+import { provenance } from "../provenance.js";
+import { meanAps } from "./files.js";
+import type { LayerShots, ShotResult } from "./layer.js";
 import type { LowShotRun } from "./low-shot-svm.js";
 
 /** The version changes whenever the same settings would give other numbers. */

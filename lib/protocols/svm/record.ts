@@ -1,10 +1,10 @@
-import { spread, type ClassResult, type LayerResult, type ResultRecord } from "../results/record.js";
-import { numberText } from "../results/wording.js";
-import { provenance } from "./provenance.js";
+import { spread, type ClassResult, type LayerResult, type ResultRecord } from "../../results/record.js";
+import { numberText } from "../../results/wording.js";
+import { provenance } from "../provenance.js";
 import type { SvmRun } from "./svm.js";
-import { svmHead } from "./svm-files.js";
-import { countOf } from "./svm-labels.js";
-import { zeroRowsText, type LayerSvms } from "./svm-layer.js";
+import { svmHead } from "./files.js";
+import { countOf } from "./labels.js";
+import { zeroRowsText, type LayerSvms } from "./layer.js";
 
 /** The version changes whenever the same settings would give other numbers. */
 export const svmProtocol = { id: "svm", version: 1 };

@@ -1,10 +1,10 @@
 import path from "node:path";
 
-import { digestOf, exists, readJson, writeJson } from "../files.js";
-import type { Rung } from "../search/halving.js";
-import type { Score } from "../training/judging.js";
-import { asPlainReport, fromPlainReport, type PlainReport } from "../training/plain-report.js";
-import type { EpochReport } from "../training/trainer.js";
+import { digestOf, exists, readJson, writeJson } from "../../files.js";
+import type { Rung } from "../../search/halving.js";
+import type { Score } from "../../training/judging.js";
+import { asPlainReport, fromPlainReport, type PlainReport } from "../../training/plain-report.js";
+import type { EpochReport } from "../../training/trainer.js";
 
 /** What came of one setting of one head. */
 export interface Outcome {

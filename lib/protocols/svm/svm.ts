@@ -1,20 +1,20 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 
-import { ensureBackend } from "../backend/backend.js";
-import { didYouMean, expected } from "../errors.js";
-import type { FeatureSet } from "../features/feature-set.js";
-import type { FeatureLayer } from "../features/source.js";
-import { digestOf } from "../files.js";
-import type { Progress } from "../progress.js";
-import type { ResultRecord } from "../results/record.js";
-import { openRunFolder, writeRecord } from "../results/run-folder.js";
-import { svmCosts } from "../svm/costs.js";
-import { planSplits, type SplitPlan } from "./splits.js";
-import { classLabels, labelledRows, type ClassLabels } from "./svm-labels.js";
-import { evaluateLayer, type LayerSvms } from "./svm-layer.js";
-import { svmDefaults, type SvmProtocol } from "./svm-protocol.js";
-import { svmProtocol, svmRecord } from "./svm-record.js";
+import { ensureBackend } from "../../backend/backend.js";
+import { didYouMean, expected } from "../../errors.js";
+import type { FeatureSet } from "../../features/feature-set.js";
+import type { FeatureLayer } from "../../features/source.js";
+import { digestOf } from "../../files.js";
+import type { Progress } from "../../progress.js";
+import type { ResultRecord } from "../../results/record.js";
+import { openRunFolder, writeRecord } from "../../results/run-folder.js";
+import { svmCosts } from "../../svm/costs.js";
+import { planSplits, type SplitPlan } from "../splits.js";
+import { classLabels, labelledRows, type ClassLabels } from "./labels.js";
+import { evaluateLayer, type LayerSvms } from "./layer.js";
+import { svmDefaults, type SvmProtocol } from "./protocol.js";
+import { svmProtocol, svmRecord } from "./record.js";
 
 export interface TrainSvmOptions extends Partial<SvmProtocol> {
   features: FeatureSet;

@@ -1,6 +1,6 @@
-import { didYouMean, expected, UserError } from "../errors.js";
-import { stratifiedFolds } from "../svm/folds.js";
-import type { Part } from "./splits.js";
+import { didYouMean, expected, UserError } from "../../errors.js";
+import { stratifiedFolds } from "../../svm/folds.js";
+import type { Part } from "../splits.js";
 
 /** One class against all others. */
 export interface ClassLabels {

@@ -1,5 +1,5 @@
-import type { CostOptions } from "../svm/costs.js";
-import type { SvmLoss } from "../svm/problem.js";
+import type { CostOptions } from "../../svm/costs.js";
+import type { SvmLoss } from "../../svm/problem.js";
 
 /**
  * VISSL's linear SVMs: on each layer one a class against all others, at each of some costs; the cost of a class is the
