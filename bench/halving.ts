@@ -1,15 +1,14 @@
 /**
  * Successive halving beside the full sweep, on the same splits: what each chooses, and how long it takes.
  *
- *     node dist/bench/halving.js [--synthetic 12] [--classes 50,100] [--widths 768,1024,1280]
+ *     node dist/bench/halving.js [--synthetic 12] [--images 40000] [--classes 50,100] [--widths 768,1024,1280]
  *                                [--features DIR|npy:X,Y ...] [--layers a,b] [--heads fc,bn_fc] [--seeds 0,1]
  *                                [--epochs 28] [--device native] [--processes n]
  *
  * A data set is a synthetic one, or a layer of the features under a head and a seed (of splits, initial weights and
- * orders). Many images are reported on and decide the choice, for few would not tell differences of 0.2
- * points. Of two settings that
- * are equal on the images of the choice the full sweep takes the first; so a regret may be negative. Time is that of
- * training, on the clock and of all the process's threads.
+ * orders). Many images are reported on and decide the choice, for few would not tell differences of 0.2 points. Of two
+ * settings that are equal on the images of the choice the full sweep takes the first; so a regret may be negative. Time is
+ * that of training, on the clock and of all the process's threads.
  */
 import { parseArgs } from "node:util";
 
@@ -33,6 +32,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       synthetic: { type: "string", default: "12" },
+      images: { type: "string", default: "40000" },
       classes: { type: "string", default: "50,100" },
       widths: { type: "string", default: "768,1024,1280" },
       features: { type: "string", multiple: true, default: [] },
@@ -58,13 +58,13 @@ async function main(): Promise<void> {
       gamma: 0.1,
     },
     epochs,
-    testFraction: 0.6,
-    valFraction: 0.5,
+    testFraction: 0.4,
+    valFraction: 0.25,
     processes: values.processes === undefined ? undefined : Number(values.processes),
   };
-  const sizes = { classes: numbers(values.classes), widths: numbers(values.widths) };
+  const sizes = { images: Number(values.images), classes: numbers(values.classes), widths: numbers(values.widths) };
   // Once for the warm-up of the backend.
-  const { features } = await syntheticClasses(0, { classes: [10], widths: [64] });
+  const { features } = await syntheticClasses(0, { images: 1000, classes: [10], widths: [64] });
   await evalLinear({ ...common, features, schedule: { kind: "constant" }, epochs: 1 });
   const regrets: number[] = [];
   const compare = async (name: string, options: EvalLinearOptions) => {

@@ -3,10 +3,9 @@ import type { FeatureSet } from "../lib/features/feature-set.js";
 import type { Random } from "../lib/random.js";
 import { random } from "../lib/random.js";
 
-const images = 12_000;
-
-/** What the numbers of classes and of features go round by. */
 export interface Sizes {
+  images: number;
+  /** What the numbers of classes and of features go round by. */
   classes: number[];
   widths: number[];
 }
@@ -19,11 +18,12 @@ const noises = ["normal", "heavy-tailed", "correlated", "skewed"] as const;
  * are apart, how fast the scales of the features fall, their size, and how many labels are wrong are drawn.
  */
 export async function syntheticClasses(seed: number, sizes: Sizes): Promise<{ name: string; features: FeatureSet }> {
+  const { images } = sizes;
   const stream = random(seed, "synthetic classes");
   const classes = sizes.classes[seed % sizes.classes.length]!;
   const width = sizes.widths[Math.floor(seed / sizes.classes.length) % sizes.widths.length]!;
   const noise = noises[seed % noises.length]!;
-  const apart = 0.8 + 0.8 * stream.uniform();
+  const apart = 0.4 + 0.6 * stream.uniform();
   const falling = 0.6 * stream.uniform();
   const size = 10 ** (2 * stream.uniform() - 1);
   const wrong = 0.1 * stream.uniform();

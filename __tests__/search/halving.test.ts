@@ -55,9 +55,20 @@ describe("planHalving", () => {
     );
   });
 
+  test("gives each rung as many steps as tell something", () => {
+    const { rungs } = planHalving({ candidates: 96, epochs: 60, stepsPerEpoch: 9, overhead: 0 });
+    // 36 steps and 90; without that three epochs and what the time allows.
+    expect(rungs.map(({ trials, epochs }) => [trials, epochs])).toEqual([
+      [96, 4],
+      [48, 10],
+      [6, 60],
+    ]);
+  });
+
   test.each([
     ["few candidates", { candidates: 6, epochs: 28, overhead: 0 }],
     ["one epoch", { candidates: 50, epochs: 1, overhead: 0 }],
+    ["few steps", { candidates: 48, epochs: 28, stepsPerEpoch: 5, overhead: 0 }],
     ["steps whose cost is not that of their trials", { candidates: 48, epochs: 28, overhead: 100 }],
   ])("trains all to the end where there are %s", (_, options) => {
     const all = { trials: options.candidates, epochs: options.epochs, rateFactor: 1 };

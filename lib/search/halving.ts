@@ -40,6 +40,13 @@ const finalists = { share: 1 / 16, least: 3, most: 8 };
 /** Part of the candidates that the second rung trains, and part of the epochs: at least, where time allows, at most. */
 const second = { trials: 1 / 2, least: 1 / 10, usual: 1 / 5, most: 1 / 4 };
 
+/**
+ * Steps that a rung takes at least. Momentum of 0.9 remembers ten: a schedule of four rates that passes in fewer steps
+ * says nothing of the same schedule in a thousand. Measured on sets of 2,400 images: first rungs of 10 steps drop the
+ * best rates, second ones of 40 prefer rates that lose in the end (up to 37 points).
+ */
+const leastSteps = { first: 30, second: 75 };
+
 /** Part of the full sweep's work from which on the full sweep is the better choice. */
 const tooDear = 1 / 2;
 
@@ -49,16 +56,18 @@ const tooDear = 1 / 2;
  *
  * @param options.candidates trials of the full sweep.
  * @param options.epochs of the full sweep.
+ * @param options.stepsPerEpoch of the largest batch size. Default: an epoch is as good as many steps (L-BFGS).
  * @param options.overhead what a step costs beside its trials, in trials: a step of n costs n + overhead.
  * @param options.share of the full sweep's work, in (0, 1]. Default: less than a quarter, for rungs are judged, too.
  */
 export function planHalving(options: {
   candidates: number;
   epochs: number;
+  stepsPerEpoch?: number;
   overhead: number;
   share?: number;
 }): HalvingPlan {
-  const { candidates, epochs, overhead, share = 0.22 } = options;
+  const { candidates, epochs, stepsPerEpoch = Infinity, overhead, share = 0.22 } = options;
   if (!(Number.isInteger(candidates) && candidates >= 1))
     throw expected("at least one candidate", "halving", candidates);
   if (!(Number.isInteger(epochs) && epochs >= 1)) throw expected("at least one epoch", "halving", epochs);
@@ -68,12 +77,14 @@ export function planHalving(options: {
     return { trials, epochs: times, rateFactor: Math.sqrt(epochs / times) };
   };
   const full = rung(candidates, epochs);
-  const first = rung(candidates, Math.max(1, Math.floor(epochs / 20)));
+  const atLeast = (steps: number) => Math.ceil(steps / stepsPerEpoch);
+  const first = rung(candidates, Math.max(1, atLeast(leastSteps.first), Math.floor(epochs / 20)));
   const planOf = (last: number, times: number): Rung[] => {
     return [first, rung(Math.max(last + 1, Math.round(second.trials * candidates)), times), rung(last, epochs)];
   };
   const most = Math.max(finalists.least, Math.min(finalists.most, Math.round(finalists.share * candidates)));
-  const [briefest, longest] = [Math.ceil(second.least * epochs), Math.floor(second.most * epochs)];
+  const briefest = Math.max(Math.ceil(second.least * epochs), atLeast(leastSteps.second));
+  const longest = Math.max(Math.floor(second.most * epochs), briefest);
   const fits = (rungs: Rung[]) => work(rungs) <= share * work([full]);
   for (let last = most; last >= finalists.least; last--) {
     for (let times = longest; times >= briefest; times--) {
@@ -81,7 +92,7 @@ export function planHalving(options: {
       if (rises(rungs) && fits(rungs)) return { rungs, cost: work(rungs) / work([full]) };
     }
   }
-  const usual = planOf(finalists.least, Math.ceil(second.usual * epochs));
+  const usual = planOf(finalists.least, Math.max(Math.ceil(second.usual * epochs), briefest));
   const cost = work(usual) / work([full]);
   return rises(usual) && cost < tooDear ? { rungs: usual, cost } : { rungs: [full], cost: 1 };
 }

@@ -111,8 +111,11 @@ function rungsOf(run: LinearRun): Rung[] {
   if (search !== "halving") return [all];
   const isLive = plan.train.source.origin.kind === "live";
   const everyTrial = heads.map(() => trials.map((_, trial) => trial));
-  const overhead = stepOverhead(trainingPlan(run, { survivors: everyTrial, rung: all }), plan.train.rows.length);
-  const { rungs, cost } = planHalving({ candidates: trials.length, epochs, overhead });
+  const images = plan.train.rows.length;
+  const overhead = stepOverhead(trainingPlan(run, { survivors: everyTrial, rung: all }), images);
+  const batchSizes = trials.flatMap(({ batchSize }) => batchSize ?? []);
+  const stepsPerEpoch = batchSizes.length === 0 ? undefined : Math.ceil(images / Math.max(...batchSizes));
+  const { rungs, cost } = planHalving({ candidates: trials.length, epochs, stepsPerEpoch, overhead });
   if (isLive || rungs.length === 1) {
     progress.note(`halving would save little here: all ${trials.length} settings are trained to the end`);
     return [all];
