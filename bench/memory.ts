@@ -13,8 +13,26 @@ export function forgetPeak(): void {
 
 /** This process's training processes. */
 export function trainingProcesses(): number[] {
-  const children = fs.readFileSync(`/proc/self/task/${process.pid}/children`, "utf8").split(" ").filter(Boolean);
-  return children
-    .map(Number)
-    .filter((pid) => fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("trainer-process.js"));
+  return processesOf("trainer-process.js");
+}
+
+/** The processes of this one that run a module. Linux. */
+export function processesOf(module: string): number[] {
+  return children().filter((pid) => fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(module));
+}
+
+/** Processor time of this process and those that it has started, since they began. Linux. */
+export function processorSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  const ticks = children().map((pid) => {
+    // The name, in parentheses, may hold spaces; utime and stime are the twelfth and thirteenth field behind it.
+    const fields = fs.readFileSync(`/proc/${pid}/stat`, "utf8").split(")").at(-1)!.trim().split(" ");
+    return Number(fields[11]) + Number(fields[12]);
+  });
+  return (user + system) / 1e6 + ticks.reduce((sum, count) => sum + count, 0) / 100;
+}
+
+function children(): number[] {
+  const pids = fs.readFileSync(`/proc/self/task/${process.pid}/children`, "utf8").split(" ").filter(Boolean);
+  return pids.map(Number);
 }

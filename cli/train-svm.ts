@@ -10,7 +10,16 @@ import { openExtraction } from "./features.js";
 import { checkLabels, tellTranslation } from "./published.js";
 
 /** Settings that say where things are or how the work is done, and change no number: not part of the configuration. */
-const withoutEffect = ["out", "device", "threads", "workers", "lookAhead", "featuresRoot", "imageBatchSize"];
+const withoutEffect = [
+  "out",
+  "device",
+  "threads",
+  "workers",
+  "lookAhead",
+  "processes",
+  "featuresRoot",
+  "imageBatchSize",
+];
 
 export const trainSvm = command(svmSettings, async (settings, context) => {
   tellTranslation(context);

@@ -1,7 +1,6 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
 import * as tf from "@tensorflow/tfjs";
 
@@ -14,6 +13,7 @@ import type { EpochReport, Trainer } from "../../lib/training/trainer.js";
 import { cloudStore } from "../clouds.js";
 import { device, temporaryFolder } from "../command-line.js";
 import { root as project } from "../golden.js";
+import { childrenOf, untilGone } from "../processes.js";
 import { bnFc, commonJob, expectWeights, fc, mlp, partsOf, trained, trial } from "./jobs.js";
 
 jest.setTimeout(120_000);
@@ -21,6 +21,8 @@ jest.setTimeout(120_000);
 const root = temporaryFolder();
 let parts: TrainingParts;
 let processes: TrainingProcess[];
+
+const trainersOf = (parent: number) => childrenOf(parent, "trainer-process.js");
 
 const trials = [0.01, 0.03, 0.1, 0.3, 3e38].map((lr) => trial(lr));
 const candidates = trials.map((one, t) => ({ trial: one, batchSize: t % 2 ? 16 : 32 }));
@@ -46,7 +48,7 @@ afterAll(async () => {
   processes.forEach((one) => one.end());
   await parts.train.source.close();
   await parts.report.source.close();
-  await untilGone(childrenOf(process.pid));
+  await untilGone(trainersOf(process.pid));
 });
 
 test("gives what a training in this process gives, and leaves no tensor here", async () => {
@@ -161,9 +163,9 @@ test("a mistake of the user's stays one, with its advice; a defect keeps its sta
 });
 
 test("a process that is killed is told in one sentence, and the others stop", async () => {
-  const before = childrenOf(process.pid);
+  const before = trainersOf(process.pid);
   const two = await startProcesses({ count: 2, device });
-  const [victim, ...others] = childrenOf(process.pid).filter((pid) => !before.includes(pid));
+  const [victim, ...others] = trainersOf(process.pid).filter((pid) => !before.includes(pid));
   expect(others).toHaveLength(1);
   const long = { ...plan, epochs: 100_000 };
   const trainer: Trainer = await openTrainer({ plan: long, parts, processes: two });
@@ -183,27 +185,8 @@ test("end with the process that started them, also where that is killed", async 
   const program = path.join(project, "dist", "__tests__", "training", "start-processes.js");
   const parent = spawn(process.execPath, [program, device], { stdio: ["ignore", "pipe", "inherit"] });
   await new Promise((resolve) => parent.stdout.once("data", resolve));
-  const children = childrenOf(parent.pid!);
+  const children = trainersOf(parent.pid!);
   expect(children).toHaveLength(2);
   parent.kill("SIGKILL");
   await untilGone(children);
 });
-
-/** Training processes that a process has started. */
-function childrenOf(parent: number): number[] {
-  const { stdout } = spawnSync("ps", ["-A", "-o", "pid=,ppid=,args="], { encoding: "utf8" });
-  return stdout.split("\n").flatMap((line) => {
-    const [pid, ppid] = line.trim().split(/\s+/).map(Number);
-    return ppid === parent && line.includes("trainer-process.js") ? [pid!] : [];
-  });
-}
-
-async function untilGone(pids: number[]): Promise<void> {
-  const isAlive = (pid: number) => {
-    const { stdout } = spawnSync("ps", ["-o", "stat=", "-p", String(pid)], { encoding: "utf8" });
-    return stdout.trim() !== "" && !stdout.trim().startsWith("Z");
-  };
-  const until = Date.now() + 20_000;
-  while (pids.some(isAlive) && Date.now() < until) await sleep(50);
-  expect(pids.filter(isAlive)).toEqual([]);
-}

@@ -23,6 +23,16 @@ export async function nvidiaGpus(): Promise<Gpu[]> {
   return parseNvidiaSmi(answer?.stdout ?? "");
 }
 
+/** The GPUs that CUDA shows to this process, by number or UUID as `CUDA_VISIBLE_DEVICES` has them. */
+export async function visibleGpus(): Promise<string[]> {
+  const chosen = process.env.CUDA_VISIBLE_DEVICES;
+  if (chosen === undefined) return (await nvidiaGpus()).map((_, number) => String(number));
+  const names = chosen.split(",").map((name) => name.trim());
+  // CUDA reads the list up to the first one that is not there.
+  const end = names.findIndex((name) => name === "" || name === "-1");
+  return end === -1 ? names : names.slice(0, end);
+}
+
 /** Lines such as `Tesla T4, 15360, 14900, 535.54.03`, memory in MiB. */
 export function parseNvidiaSmi(text: string): Gpu[] {
   return text.split("\n").flatMap((line) => {

@@ -37,6 +37,11 @@ export interface ExtractFeaturesOptions {
   /** Batches of images that are read before they are needed. */
   lookAhead?: number;
   /**
+   * Processes that pass images through the backbone side by side. Default: with WebAssembly one for each core, with CUDA
+   * one for each GPU, else one; and one for little work.
+   */
+  processes?: number;
+  /**
    * - `stop` (default): when all images have been tried, one error names those that cannot be read
    * - `skip`: they are left out, and stand in the result
    */

@@ -4,8 +4,10 @@ import type { DatasetSplit, SplitName } from "../datasets/dataset.js";
 import { imageBatches } from "../images/pipeline.js";
 import { parseTransform } from "../images/transform.js";
 import { placeOf, splitsOf } from "./extract.js";
-import { forward, layerSpec } from "./fill-store.js";
+import { extractorHere } from "./feature-extractor.js";
+import { layerSpec } from "./fill-store.js";
 import { trainingTransform, type LiveFeaturesOptions } from "./live.js";
+import { mostProcesses } from "./open-extractor.js";
 import { findStore, type StoreKey } from "./store-format.js";
 import { rowsOfPart } from "./store-part.js";
 import { missingLayers } from "./store.js";
@@ -18,7 +20,7 @@ export interface ExtractionPlan {
   images: number;
   /** On disk, when all is extracted. */
   bytes: number;
-  /** Of one measured batch; undefined where nothing has to be extracted. */
+  /** Of one measured batch, times the processes that would work side by side; undefined where nothing has to be extracted. */
   imagesPerSecond?: number;
 }
 
@@ -68,7 +70,7 @@ interface StoreWanted {
 }
 
 async function measure(
-  options: LiveFeaturesOptions,
+  options: PlanExtractionOptions,
   work: StoreWanted & { layers: LayerRequest[]; batchSize: number },
 ): Promise<number> {
   const { transform, layers, batchSize, split } = work;
@@ -83,11 +85,14 @@ async function measure(
     lookAhead: 1,
     onBadImage: "skip",
   });
+  const extractor = extractorHere({ backbone: options.backbone, layers });
   let started = Date.now();
   let count = 0;
   for await (const { rows, pixels, height, width } of images) {
-    await forward({ backbone: options.backbone, layers, pixels, shape: [rows.length, height, width, 3] });
+    await extractor.extract({ pixels, shape: [rows.length, height, width, 3] });
     if (count++ === 0) started = Date.now();
   }
-  return batchSize / Math.max((Date.now() - started) / 1000, 1e-3);
+  // Live images pass through the backbone of this process.
+  const processes = options.liveImages ? 1 : (options.processes ?? (await mostProcesses()));
+  return (processes * batchSize) / Math.max((Date.now() - started) / 1000, 1e-3);
 }

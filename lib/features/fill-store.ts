@@ -1,20 +1,19 @@
 import os from "node:os";
 
-import * as tf from "@tensorflow/tfjs";
-
 import type { Backbone } from "../backbones/backbone.js";
 import type { LayerRequest } from "../backbones/layers.js";
 import type { Dataset, DatasetSplit, Targets } from "../datasets/dataset.js";
 import { imageBatches } from "../images/pipeline.js";
 import type { Progress } from "../progress.js";
 import { silent } from "../progress.js";
+import { openExtractor } from "./open-extractor.js";
 import { findStore } from "./store-format.js";
 import { rowsOfPart } from "./store-part.js";
 import type { LayerSpec, StorePlace } from "./store-format.js";
 import { missingLayers, openStore } from "./store.js";
 import type { FeatureStore } from "./store.js";
 import { openStoreWriter } from "./store-writer.js";
-import type { StoreWriter } from "./store-writer.js";
+import type { ExtractedBatch, StoreWriter } from "./store-writer.js";
 
 export interface FillStoreOptions {
   backbone: Backbone;
@@ -27,6 +26,7 @@ export interface FillStoreOptions {
   batchSize?: number;
   workers?: number;
   lookAhead?: number;
+  processes?: number;
   progress?: Progress;
   signal?: AbortSignal;
 }
@@ -81,7 +81,7 @@ function repeated(targets: Targets, times: number): Targets {
 
 /** Passes the images that the writer lacks through the backbone. */
 async function passImages(options: FillStoreOptions & { writer: StoreWriter; size: number }): Promise<void> {
-  const { backbone, dataset, place, requests, split, writer, size, progress = silent, signal } = options;
+  const { dataset, place, requests, split, writer, size, progress = silent, signal } = options;
   const { views } = place.key;
   const { firstMissingRow: first, end: last } = writer;
   const layers = requests.filter(({ name }) => writer.missing.some((layer) => layer.name === name));
@@ -102,45 +102,36 @@ async function passImages(options: FillStoreOptions & { writer: StoreWriter; siz
   });
   const unit = views ? "views" : "images";
   if (first > rowsOfPart(size, place.key.part).from) progress.note(`extraction of ${dataset.name} ${split.name} goes on at ${views ? "view" : "image"} ${first} of ${size}`); // prettier-ignore
+  const extractor = openExtractor({ ...options, layers, batches: Math.ceil(rows.length / batchSize) });
   const task = progress.task({ label: `extract ${split.name}`, total: last - first, unit });
+  const begun: Promise<ExtractedBatch>[] = [];
+  let written = first;
+  const write = async () => {
+    await writer.append(await begun.shift()!);
+    const end = Math.min(written + batchSize, last);
+    task.advance(end - written);
+    written = end;
+    signal?.throwIfAborted();
+  };
   try {
     let at = first;
     for await (const { positions, pixels, height, width } of images) {
       const end = Math.min(at + batchSize, last);
-      const features = await forward({ backbone, layers, pixels, shape: [positions.length, height, width, 3] });
       const skipped = images.bad
         .map(({ position, reason }) => ({ row: first + position, reason }))
         .filter(({ row }) => row >= at && row < end);
-      await writer.append({ rows: positions.map((position) => first + position), features, skipped });
-      task.advance(end - at);
+      const batch = { rows: positions.map((position) => first + position), skipped };
+      const extracted = extractor.extract({ pixels, shape: [positions.length, height, width, 3] });
+      begun.push(extracted.then((features) => ({ ...batch, features })));
+      // It is awaited in its turn; until then a failure must not count as unhandled.
+      begun.at(-1)!.catch(() => undefined);
+      if (begun.length >= extractor.atOnce) await write();
       at = end;
-      signal?.throwIfAborted();
     }
+    while (begun.length > 0) await write();
   } finally {
+    extractor.close();
     task.end();
-  }
-}
-
-/** Of each layer, [batch, width] as plain numbers. */
-export async function forward(options: {
-  backbone: Backbone;
-  layers: LayerRequest[];
-  pixels: Float32Array;
-  shape: [number, number, number, number];
-}): Promise<Record<string, Float32Array>> {
-  const { backbone, layers, pixels, shape } = options;
-  if (shape[0] === 0) return Object.fromEntries(layers.map(({ name }) => [name, new Float32Array(0)]));
-  const images = tf.tensor4d(pixels, shape);
-  try {
-    const features = await backbone.extract({ pixels: images, layers });
-    try {
-      const read = Object.entries(features).map(async ([name, tensor]) => [name, await tensor.data()] as const);
-      return Object.fromEntries(await Promise.all(read)) as Record<string, Float32Array>;
-    } finally {
-      tf.dispose(features);
-    }
-  } finally {
-    images.dispose();
   }
 }
 

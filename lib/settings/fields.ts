@@ -98,6 +98,12 @@ export const extractionFields = {
     .default(4)
     .describe("Batches of images that are read before they are needed")
     .meta({ group: "Machine" }),
+  processes: z
+    .int()
+    .min(1)
+    .optional()
+    .describe("Processes side by side that pass images through the backbone; chosen for the machine where not given")
+    .meta({ group: "Machine" }),
   device: deviceField.meta({ group: "Machine" }),
   threads: threadsField.meta({ group: "Machine" }),
 };

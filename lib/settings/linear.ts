@@ -115,7 +115,9 @@ export const linearSettings = defineSettings({
       .int()
       .min(1)
       .optional()
-      .describe("Processes that train heads side by side; chosen for the machine where not given")
+      .describe(
+        "Processes side by side that pass images through the backbone and train heads; chosen for the machine where not given",
+      )
       .meta({ group: "Machine" }),
     checkpointEvery: z
       .int()

@@ -1,0 +1,27 @@
+/**
+ * A process that passes images through a backbone for another one, on a TensorFlow of its own. It is started by
+ * `startExtractors`, is asked by messages, and ends with the process that asks.
+ */
+import { answerQuestions } from "../asked-process.js";
+import { type Device, prepareBackend } from "../backend/backend.js";
+import { loadBackbone } from "../backbones/backbone.js";
+import { parseLayers } from "../backbones/layers.js";
+import { extractorHere, type FeatureExtractor, type PixelBatch } from "./feature-extractor.js";
+
+/** What it is asked: once to open a backbone with some of its layers, then a batch at a time. */
+export type ExtractionQuestion =
+  | { ask: "open"; device: Device; threads?: number; dir: string; layers: string[] }
+  | { ask: "extract"; batch: PixelBatch };
+
+let extractor: FeatureExtractor;
+// TensorFlow works on one batch at a time: the next one waits here.
+let last: Promise<unknown> = Promise.resolve();
+
+answerQuestions<ExtractionQuestion>(async (question) => {
+  if (question.ask === "extract") return (last = last.then(() => extractor.extract(question.batch)));
+  const { device, threads, dir, layers } = question;
+  await prepareBackend({ device, threads });
+  const backbone = await loadBackbone({ dir });
+  extractor = extractorHere({ backbone, layers: parseLayers({ text: layers, taps: backbone.taps }) });
+  return undefined;
+});
