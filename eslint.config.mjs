@@ -23,6 +23,7 @@ const forbidden = {
   neighbours: [...left, "features", "protocols", "results"],
   results: [...left, "features", "training", "protocols"],
   classifiers: ["protocols"],
+  launch: [...left, "features", "training", "protocols", "results"],
   zoo: ["images", "datasets", "features", "protocols"],
 };
 // The mathematics runs in a browser as it is: no files, no threads, no Buffer.

@@ -34,11 +34,7 @@ export function launcher(program: Program): string {
   return path.join(root, "cli", "bin", `${program}.cjs`);
 }
 
-export function startProcess(
-  [command, ...argv]: string[],
-  cwd: string,
-  environment: Record<string, string> = {},
-): Started {
+export function startProcess([command, ...argv]: string[], cwd: string, environment: NodeJS.ProcessEnv = {}): Started {
   const env = { ...process.env, ...environment };
   const child = spawn(command!, argv, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
   const told = { stdout: "", stderr: "" };

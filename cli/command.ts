@@ -10,7 +10,7 @@ import { helpText } from "./help.js";
 /** What a command is given besides its settings. */
 export interface CommandContext {
   progress: Progress;
-  /** Aborted by Ctrl-C and by SIGTERM: stop after the step in hand, keep what is whole. */
+  /** Aborted by Ctrl-C, SIGTERM and SIGUSR1: stop after the step in hand, keep what is whole. */
   signal: AbortSignal;
   /** Of the YAML file that the settings come from, where it has one. */
   protocol?: ProtocolHeader;
@@ -39,8 +39,8 @@ export function command<S extends z.ZodObject>(definition: SettingsDefinition<S>
  * Runs a command as a person called it, and never throws.
  *
  * @param argv what stands after the command's name.
- * @returns the exit code: 0 done, 1 a defect of ours (or the answer "no"), 2 a mistake of the user's, 130 and 143
- * stopped by SIGINT and SIGTERM.
+ * @returns the exit code: 0 done, 1 a defect of ours (or the answer "no"), 2 a mistake of the user's, 130, 143 and
+ * 138 stopped by SIGINT, SIGTERM and SIGUSR1.
  */
 export async function runCommand(command: Command, argv: string[]): Promise<number> {
   const { definition } = command;
@@ -97,7 +97,8 @@ export async function print(text: string, exitCode: number): Promise<number> {
   return exitCode;
 }
 
-const stopSignals = { SIGINT: 130, SIGTERM: 143 } as const;
+/** Batch systems send SIGUSR1 before a job's time is over. */
+const stopSignals = { SIGINT: 130, SIGTERM: 143, SIGUSR1: 138 } as const;
 type StopSignal = keyof typeof stopSignals;
 
 /** The first signal asks the command to stop; the second ends it at once. */

@@ -1,10 +1,12 @@
 import { bytes, duration } from "../lib/progress.js";
 import { parsePart } from "../lib/features/store-part.js";
-import { extractionSettings } from "../lib/settings/extraction.js";
-import { command } from "./command.js";
+import { parseLaunch } from "../lib/launch/place.js";
+import { extractionSettings, type ExtractionSettings } from "../lib/settings/extraction.js";
+import { command, type CommandContext, type CommandReport } from "./command.js";
 import { openExtraction } from "./features.js";
 
-export const extractFeatures = command(extractionSettings, async (settings, context) => {
+export const extractFeatures = command(extractionSettings, async ({ launch, slurm, ...settings }, context) => {
+  if (launch !== undefined) return launched(settings, { launch, slurm }, context);
   const { prepareBackend } = await import("../lib/backend/backend.js");
   await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
   const { shard, ...extraction } = settings;
@@ -32,3 +34,33 @@ export const extractFeatures = command(extractionSettings, async (settings, cont
     json: { stores, extraction: features.extraction, skipped: features.skipped },
   };
 });
+
+/** Extraction by jobs, each of which is this command with a shard. */
+async function launched(
+  settings: Omit<ExtractionSettings, "launch" | "slurm">,
+  { launch, slurm }: { launch: string; slurm: ExtractionSettings["slurm"] },
+  { progress, signal }: CommandContext,
+): Promise<CommandReport> {
+  const { openDataset } = await import("../lib/datasets/open.js");
+  const { describeBackbone } = await import("../lib/backbones/backbone.js");
+  const { launchExtraction } = await import("../lib/features/launched-extraction.js");
+  const { printSettings } = await import("../lib/settings/print.js");
+  const { threads, featuresRoot: root, backbone, data, ...rest } = settings;
+  const given = { ...settings, threads: undefined, workers: undefined };
+  const stores = await launchExtraction({
+    ...rest,
+    root,
+    threads,
+    slurm,
+    backbone: await describeBackbone({ dir: backbone }),
+    dataset: await openDataset({ spec: data, progress }),
+    place: parseLaunch(launch),
+    settings: printSettings({ settings: given }),
+    progress,
+    signal,
+  });
+  return {
+    text: stores.map(({ folder, size }) => `${folder}: ${size} images`).join("\n"),
+    json: { stores: stores.map(({ folder, size, skipped }) => ({ folder, size, skipped })) },
+  };
+}

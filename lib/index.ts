@@ -34,6 +34,7 @@ export { exportStore, type ExportFormat, type ExportOptions } from "./features/e
 export { extractFeatures, type ExtractFeaturesOptions } from "./features/extract.js";
 export type { FeatureSet } from "./features/feature-set.js";
 export { liveFeatures, trainingTransform, viewFeatures, type LiveFeaturesOptions } from "./features/live.js";
+export { launchExtraction, type LaunchedExtractionOptions } from "./features/launched-extraction.js";
 export { mergeStores, type MergeOptions } from "./features/merge-stores.js";
 export { openFeatures } from "./features/open-features.js";
 export type { FeatureBatch, FeatureLayer, FeaturePass, FeatureSource } from "./features/source.js";

@@ -10,13 +10,17 @@ import type { LayerRequest } from "./layers.js";
 import { readManifest } from "./manifest-file.js";
 import type { BackboneManifest, Tap } from "./manifest.js";
 
-/** A frozen network with named places where features are taken. */
-export interface Backbone {
+/** What a backbone's files say of it. */
+export interface DescribedBackbone {
   manifest: BackboneManifest;
   dir: string;
   /** The sha256 over the graph's JSON and its weight files. */
   digest: string;
   taps: Tap[];
+}
+
+/** A frozen network with named places where features are taken. */
+export interface Backbone extends DescribedBackbone {
   /**
    * Features of a batch of images: one forward pass for all layers, no further than the deepest of them.
    *
@@ -26,6 +30,17 @@ export interface Backbone {
    */
   extract(options: { pixels: tf.Tensor4D; layers: readonly LayerRequest[] }): Promise<Record<string, tf.Tensor2D>>;
   dispose(): void;
+}
+
+/**
+ * Reads what a backbone's files say, without TensorFlow.
+ *
+ * @throws UserError as {@link loadBackbone}.
+ */
+export async function describeBackbone({ dir }: { dir: string }): Promise<DescribedBackbone> {
+  const files = await openGraphFiles(dir);
+  const manifest = await readManifest({ file: files.manifestFile, graph: graphOf(files.json) });
+  return { manifest, dir, digest: await digestOfGraph(files), taps: manifest.taps };
 }
 
 /**

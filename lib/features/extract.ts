@@ -1,4 +1,4 @@
-import type { Backbone } from "../backbones/backbone.js";
+import type { Backbone, DescribedBackbone } from "../backbones/backbone.js";
 import type { LayerEntry } from "../backbones/layers.js";
 import { parseLayers } from "../backbones/layers.js";
 import type { Dataset, DatasetSplit, SplitName } from "../datasets/dataset.js";
@@ -113,7 +113,7 @@ export async function extractFeatures(options: ExtractFeaturesOptions): Promise<
  *
  * @param flag names the transform in the message.
  */
-export function checkSize({ manifest }: Backbone, transform: Transform, flag = "--transform"): void {
+export function checkSize({ manifest }: DescribedBackbone, transform: Transform, flag = "--transform"): void {
   const { height, width } = manifest.input;
   const size = transform.outputSize();
   if (size && (size[0] !== height || size[1] !== width)) {
@@ -134,7 +134,7 @@ export function splitsOf(dataset: Dataset, names?: SplitName[]): DatasetSplit[] 
 
 /** The store that these settings belong to. */
 export function placeOf(options: {
-  backbone: Backbone;
+  backbone: DescribedBackbone;
   dataset: Dataset;
   split: DatasetSplit;
   /** Canonical text. */

@@ -1,8 +1,19 @@
 import { z } from "zod";
 
 import { parsePart } from "../features/store-part.js";
+import { UserError } from "../errors.js";
+import { parseLaunch } from "../launch/place.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
-import { backboneField, dataField, dryRunField, extractionFields, layersField, transformField } from "./fields.js";
+import {
+  backboneField,
+  dataField,
+  dryRunField,
+  extractionFields,
+  layersField,
+  refuseBoth,
+  transformField,
+} from "./fields.js";
+import { slurmField } from "./slurm.js";
 
 /** `extract-features`: the left half of every evaluation. */
 export const extractionSettings = defineSettings({
@@ -27,6 +38,15 @@ export const extractionSettings = defineSettings({
       .optional()
       .describe("Extract one part of each split: 2/8 is the second of eight; store merge joins the parts")
       .meta({ placeholder: "I/N", expected: "a part, e.g. 2/8" }),
+    launch: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        "Divide the work into jobs and merge what they extract: local:4 runs four processes here, slurm or slurm:16 a job array",
+      )
+      .meta({ group: "Several machines", placeholder: "local:N|slurm[:N]", expected: "local:N, slurm or slurm:N" }),
+    slurm: slurmField,
     ...extractionFields,
     dryRun: dryRunField,
   }),
@@ -45,9 +65,30 @@ export const extractionSettings = defineSettings({
       command: "npx frozen-eval extract-features --backbone models/mine/resnet50 --data folder:photos --shard 2/8",
       meaning: "The second of eight parts, each on a machine of its own.",
     },
+    {
+      command: "npx frozen-eval extract-features --backbone models/mine/resnet50 --data folder:photos --launch local:4",
+      meaning: "Four processes side by side, each with a quarter of the cores.",
+    },
+    {
+      command:
+        "npx frozen-eval extract-features --backbone models/mine/resnet50 --data folder:photos" +
+        " --launch slurm:16 --slurm-partition gpu --slurm-gpus 1 --slurm-time 04:00:00",
+      meaning: "Sixteen jobs of Slurm's, followed and merged.",
+    },
   ],
-  check: ({ shard }) => {
+  check: ({ shard, launch, slurm, dryRun }) => {
+    refuseBoth(["--shard", shard], ["--launch", launch], "The jobs that --launch starts take a shard each.");
     if (shard !== undefined) parsePart(shard);
+    const kind = launch === undefined ? undefined : parseLaunch(launch).kind;
+    const lone = Object.keys(slurm ?? {})[0];
+    if (kind !== "slurm" && lone !== undefined) {
+      throw new UserError(`Expected --slurm-${lone} with --launch slurm but received it without`);
+    }
+    if (kind !== undefined && dryRun) {
+      throw new UserError("Expected either --launch or --dry-run but received both", {
+        hint: "A dry run measures one batch on this machine.",
+      });
+    }
   },
 });
 

@@ -1,0 +1,115 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { launcher, runHere, startProcess, temporaryFolder } from "../command-line.js";
+import { filesOf } from "../features/synthetic.js";
+import { root } from "../golden.js";
+import { writeSmallBackbone } from "../small-backbone.js";
+import { writeDigits } from "./digits.js";
+
+// Programs are started one after another, perhaps on a machine that has other work.
+jest.setTimeout(240_000);
+
+const daemons = ["munged", "slurmctld", "slurmd"];
+const paths = [...(process.env.PATH ?? "").split(path.delimiter), "/usr/sbin"];
+const lacking = daemons.filter((name) => !paths.some((folder) => existsSync(path.join(folder, name))));
+const slurmTest = lacking.length === 0 ? describe : describe.skip;
+const reason = lacking.length === 0 ? "" : ` (skipped: there is no ${lacking.join(", ")} here)`;
+
+slurmTest(`job arrays on a Slurm of one node${reason}`, () => {
+  const folder = temporaryFolder();
+  // Its own settings allow no space.
+  const slurm = mkdtempSync(path.join(os.tmpdir(), "slurm-"));
+  const script = path.join(root, ".ci", "slurm");
+  let environment = process.env;
+  const ask = (program: string, ...argv: string[]) =>
+    execFileSync(program, argv, { encoding: "utf8", env: environment }).trim();
+
+  const argv = ["extract-features", "--backbone", "models/small/convnet", "--data", "mnist:digits", "--layers", "block0,features", "--device", "wasm"]; // prettier-ignore
+  const begin = (name: string, ...more: string[]) =>
+    startProcess([process.execPath, launcher("frozen-eval"), ...argv, "--features-root", name, "--launch", "slurm:3", ...more], folder, environment); // prettier-ignore
+  const place = (name: string) => path.join(folder, name, "small", "convnet", "digits");
+  const features = (name: string) => filesOf(path.join(place(name), "features_train"));
+  const launchFolder = (name: string) =>
+    path.join(
+      place(name),
+      readdirSync(place(name)).find((one) => one.startsWith("launch-"))!,
+    );
+  const log = (name: string, job: number) => readFileSync(path.join(launchFolder(name), "logs", `${job}.log`), "utf8");
+  /** The second part has a whole shard, and one to go. */
+  const halfWay = (name: string) => existsSync(path.join(place(name), "features_train_part2of3", "block0.avg", "00001.npy")); // prettier-ignore
+
+  let undisturbed: Record<string, string>;
+  beforeAll(async () => {
+    environment = { ...process.env, SLURM_CONF: ask(script, "start", slurm) };
+    await writeSmallBackbone({ root: path.join(folder, "models"), channels: 32 });
+    await writeDigits(path.join(folder, "digits"), { train: 2100, test: 10 });
+    expect(await runHere("frozen-eval", [...argv, "--features-root", "undisturbed"], folder)).toMatchObject({
+      status: 0,
+    });
+    undisturbed = await features("undisturbed");
+  });
+  afterAll(() => {
+    ask(script, "stop", slurm);
+    rmSync(slurm, { recursive: true, force: true });
+  });
+
+  test("an array that is cancelled half-way is told, and goes on to the bytes of an undisturbed run", async () => {
+    const first = begin("cancelled", "--slurm-cpus", "1", "--slurm-time", "10:00");
+    while (!halfWay("cancelled")) await sleep(5);
+    ask("scancel", "--full", ...ask("squeue", "--noheader", "--format=%A").split("\n"));
+    const cancelled = await first.ended;
+    expect(cancelled.status).toBe(2);
+    expect(cancelled.stderr).toMatch(/Expected 3 jobs to finish but job \d \(digits \d\/3\) ended: CANCELLED/);
+
+    const second = await begin("cancelled", "--slurm-cpus", "1").ended;
+    expect(second).toMatchObject({ status: 0 });
+    expect(second.stderr).toMatch(/submitted [123] jobs? to Slurm as array \d+/);
+    expect(await features("cancelled")).toEqual(undisturbed);
+    // Everything is done: Slurm is not even asked.
+    const third = await begin("cancelled").ended;
+    expect(third).toMatchObject({ status: 0 });
+    expect(third.stderr).not.toContain("Slurm");
+  });
+
+  test("a job that is told that its time is over stops at a whole shard, queues again and goes on", async () => {
+    const followed = begin("requeued");
+    while (!halfWay("requeued")) await sleep(5);
+    const tasks = ask("squeue", "--noheader", "--array", "--states=RUNNING", "--format=%K %A").split("\n");
+    const [, job] = tasks.map((task) => task.split(" ")).find(([task]) => task === "2")!;
+    ask("scancel", "--signal=USR1", "--batch", job!);
+    // Slurm lets a task that queues again wait for two minutes.
+    while (!ask("squeue", "--noheader", `--job=${job}`, "--format=%T").startsWith("PENDING")) await sleep(50);
+    ask("scontrol", "update", `JobId=${job}`, "StartTime=now");
+    const { status, stderr } = await followed.ended;
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(log("requeued", 2)).toMatch(/Stopped\.[^]*goes on at image 1024 of 2100/);
+    expect(await features("requeued")).toEqual(undisturbed);
+  });
+
+  test("jobs go on while nobody follows them, and are followed again", async () => {
+    const first = begin("left");
+    while (!halfWay("left")) await sleep(5);
+    first.child.kill("SIGINT");
+    const left = await first.ended;
+    expect(left).toMatchObject({ status: 130 });
+    expect(left.stderr).toMatch(/The jobs go on\. scancel --name=frozen-eval-\w+ ends them\./);
+    const second = await begin("left").ended;
+    expect(second).toMatchObject({ status: 0 });
+    expect(second.stderr).toMatch(/\d jobs are with Slurm already/);
+    expect(second.stderr).not.toContain("submitted");
+    expect(await features("left")).toEqual(undisturbed);
+  });
+
+  test("what Slurm refuses is told in its words", async () => {
+    const { status, stderr } = await begin("refused", "--slurm-partition", "unheard-of").ended;
+    expect(status).toBe(2);
+    expect(stderr).toMatch(
+      /error: Expected Slurm to take the job array .*array\.sh but sbatch said: .*invalid partition/,
+    );
+    expect(stderr).toContain("--slurm-partition");
+  });
+});
