@@ -26,8 +26,12 @@ export interface MinimiseOptions {
   maxEvaluations?: number;
   /** The step to try first; without a line search, the step. Of all problems or one a problem; 1 where undefined. */
   lr?: number | readonly number[];
+  /** What the first step is instead of min(1, 1/‖∇‖₁) · lr: 1 where the problem is scaled so that Newton's step would be. */
+  firstStep?: number;
   /** A problem is solved where no entry of its gradient is above; 1e-7 where undefined. */
   toleranceGradient?: number;
+  /** Or where the step promises to lower the loss by no more than this share of it: ½ ∇·H⁻¹·∇ / loss. */
+  toleranceDecrease?: number;
   /** Or where no parameter, or the loss, changes by more in an iteration; 1e-9 where undefined. */
   toleranceChange?: number;
   /** What an earlier run was at (`onIteration`): it is taken up to the same bits. `start` tells the shape alone then. */
@@ -51,9 +55,11 @@ export interface Problem {
   iterations: number;
   evaluations: number;
   /** Why it rests; undefined while it goes on. */
-  stopped?: "gradient" | "change" | "iterations" | "evaluations" | "not finite";
+  stopped?: "gradient" | "decrease" | "change" | "iterations" | "evaluations" | "not finite";
   /** Whether a tolerance was reached. */
   converged: boolean;
+  /** What the last step promised to lower the loss by, as a share of it: ½ ∇·H⁻¹·∇ / loss. */
+  decrease?: number;
   /** Of the initial inverse Hessian, s·y / y·y. */
   scale: number;
 }
@@ -132,7 +138,7 @@ async function begun({ start, evaluate, toleranceGradient = 1e-7 }: MinimiseOpti
 }
 
 async function iterate(place: Place, options: MinimiseOptions): Promise<void> {
-  const { toleranceChange = 1e-9, toleranceGradient = 1e-7, maxIterations } = options;
+  const { toleranceChange = 1e-9, toleranceDecrease, toleranceGradient = 1e-7, maxIterations } = options;
   const { maxEvaluations = Math.floor(maxIterations * 1.25) } = options;
   const { problems } = place;
   const count = problems.length;
@@ -146,8 +152,14 @@ async function iterate(place: Place, options: MinimiseOptions): Promise<void> {
     const searches = problems.map((problem, k) => {
       if (problem.stopped) return undefined;
       const slope = slopes[k]!;
+      problem.decrease = -slope / 2 / problem.loss;
+      if (toleranceDecrease !== undefined && problem.decrease <= toleranceDecrease) {
+        stop(problem, "decrease");
+        return undefined;
+      }
       const lr = rateOf(options, k);
-      const t = problem.iterations === 0 ? Math.min(1, 1 / measures[count + k]!) * lr : lr;
+      const first = options.firstStep ?? Math.min(1, 1 / measures[count + k]!) * lr;
+      const t = problem.iterations === 0 ? first : lr;
       problem.iterations++;
       if (!isFinite(slope) || !isFinite(directionSizes[k]!)) stop(problem, "not finite");
       else if (slope > -toleranceChange) stop(problem, "change");
@@ -201,7 +213,7 @@ function rateOf({ lr = 1 }: MinimiseOptions, k: number): number {
 
 function stop(problem: Problem, why: NonNullable<Problem["stopped"]>): void {
   problem.stopped = why;
-  problem.converged = why === "gradient" || why === "change";
+  problem.converged = why === "gradient" || why === "decrease" || why === "change";
 }
 
 /** −H·∇ by the two-loop recursion. A pair that a problem has not is of curvature 0, and does nothing to it. */
@@ -382,7 +394,7 @@ function checkOptions(options: MinimiseOptions): void {
     throw expected(`${start.shape[0]} numbers, one a problem`, "lr", lr);
   }
   for (const rate of rates) if (!(rate > 0 && isFinite(rate))) throw expected("a number above 0", "lr", rate);
-  for (const name of ["toleranceGradient", "toleranceChange"] as const) {
+  for (const name of ["toleranceGradient", "toleranceDecrease", "toleranceChange"] as const) {
     const value = options[name] ?? 0;
     if (!(value >= 0)) throw expected("a number of at least 0", name, value);
   }
