@@ -6,7 +6,7 @@ import type { FeatureSource } from "../../../lib/features/source.js";
 import { type HeadWeights, initialWeights } from "../../../lib/heads/head.js";
 import { learningRateFactor } from "../../../lib/optim/schedule.js";
 import { drawShots, holdOut } from "../../../lib/protocols/cog/split.js";
-import { predictionsOf, tallyOf } from "../../../lib/protocols/cog/tally.js";
+import { predictionsOf, type Tally, tallyOf } from "../../../lib/protocols/cog/tally.js";
 import {
   type EpochLog,
   logregHead,
@@ -176,7 +176,7 @@ describeOnNative("five seeds at CoG's settings", () => {
 
   test("are as good as CoG's, all settings trained side by side", async () => {
     const before = tf.memory().numTensors;
-    const found = [];
+    const found: Tally[][] = [];
     for (const seed of [22, 37, 45, 77, 93]) {
       const bank = await trainLogreg(training(seed));
       found.push(await tallyOf(bank, reported, classes));
