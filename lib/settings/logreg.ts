@@ -132,7 +132,8 @@ export const logregSettings = defineSettings({
       meaning: "Eight images of each class, by CoG's rules.",
     },
     {
-      command: "npx frozen-eval eval-logreg --features features/mine/resnet50/photos --lr 5 --weight-decay 1e-5 --seeds 22",
+      command:
+        "npx frozen-eval eval-logreg --features features/mine/resnet50/photos --lr 5 --weight-decay 1e-5 --seeds 22",
       meaning: "One setting, nothing searched.",
     },
   ],

@@ -146,7 +146,10 @@ function partsOf(run: LogregRun, seed: number): Pick<LogregTask, "choice" | "tra
   const { plan, settings, features } = run;
   const { shots, valFraction: fraction, asPublished } = settings;
   const { report } = plan;
-  const drawnBy = (purpose: string): Permutation => (n, label) => random(seed, purpose, label).permutation(n);
+  const drawnBy =
+    (purpose: string): Permutation =>
+    (n, label) =>
+      random(seed, purpose, label).permutation(n);
   const held = (part: Part, least = 0) =>
     holdOut({ part, fraction, permutation: drawnBy("held out"), asPublished, least });
   const draw = (part: Part, purpose: string) =>
@@ -155,7 +158,11 @@ function partsOf(run: LogregRun, seed: number): Pick<LogregTask, "choice" | "tra
   if (shots === undefined) return { choice: choiceOf(held(plan.train)), train: plan.train, report };
   if (asPublished) {
     const { train, val } = held(plan.train);
-    return { choice: choiceOf({ train: draw(train, "shots searched"), val }), train: draw(plan.train, "shots"), report };
+    return {
+      choice: choiceOf({ train: draw(train, "shots searched"), val }),
+      train: draw(plan.train, "shots"),
+      report,
+    };
   }
   const drawn = draw(plan.train, "shots");
   return { choice: choiceOf(held(drawn, 1)), train: drawn, report };
@@ -164,9 +171,11 @@ function partsOf(run: LogregRun, seed: number): Pick<LogregTask, "choice" | "tra
 async function seedFit(run: LogregRun, layer: FeatureLayer, seed: number): Promise<SeedFit> {
   const { out, settings, features, progress, signal } = run;
   const key = digestOf([run.key, layer.name, seed]);
-  const unit = out === undefined ? undefined : path.join(out, "training", `${layerFileName(layer.name)}.seed${seed}.json`);
+  const unit =
+    out === undefined ? undefined : path.join(out, "training", `${layerFileName(layer.name)}.seed${seed}.json`);
   const saved = unit && (await savedFit(unit, key));
   if (saved) return saved;
+  signal?.throwIfAborted();
   const parts = partsOf(run, seed);
   refuseUntrained(parts, features.classes);
   const folder = out === undefined ? undefined : path.join(out, ...inFolder(run, layer), `seed_${seed}`);

@@ -183,5 +183,10 @@ function candidates(
 
 function listed(name: string, numbers: number[], search: string): UserError {
   const flag = name === "lr" ? "--lr" : "--weight-decay";
-  return expected("a range or one value", flag, numbers, `--search ${search} draws from ranges; --search grid takes lists.`);
+  return expected(
+    "a range or one value",
+    flag,
+    numbers,
+    `--search ${search} draws from ranges; --search grid takes lists.`,
+  );
 }

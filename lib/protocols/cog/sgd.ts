@@ -25,7 +25,10 @@ export async function fitBySgd(task: LogregTask): Promise<LogregFit> {
 }
 
 /** What all trainings of a task have in common. Each of its purposes has orders of its own. */
-function common({ layer, classes, seed, settings, signal }: LogregTask, { purpose, images }: { purpose: string; images: number }) {
+function common(
+  { layer, classes, seed, settings, signal }: LogregTask,
+  { purpose, images }: { purpose: string; images: number },
+) {
   const { normalize, batchSize } = settings;
   return {
     layer,
