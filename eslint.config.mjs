@@ -9,7 +9,7 @@ const forbidden = {
   zip: ["images", "datasets", "checkpoints", "convert", "backbones", "features", "protocols", "results"],
   downloads: ["images", "datasets", "checkpoints", "convert", "backbones", "features", "protocols", "results"],
   images: ["datasets", "checkpoints", "convert", "backbones", "features", "protocols", "results"],
-  datasets: ["checkpoints", "convert", "backbones", "protocols", "results"],
+  datasets: ["convert", "backbones", "protocols", "results"],
   checkpoints: ["images", "datasets", "convert", "backbones", "features", "protocols", "results"],
   convert: ["images", "datasets", "features", "protocols", "results"],
   backbones: ["datasets", "features", "protocols", "results", "convert"],

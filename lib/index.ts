@@ -48,6 +48,8 @@ export type { ImageSource, RgbImage } from "./images/image.js";
 export { applyTransform, parseTransform, type Transform } from "./images/transform.js";
 export type { Schedule } from "./optim/schedule.js";
 export { silent, terminalProgress, type Progress, type ProgressTask } from "./progress.js";
+export { evalLogreg, type EvalLogregOptions } from "./protocols/cog/logreg.js";
+export type { LogregProtocol } from "./protocols/cog/protocol.js";
 export { evalLinear, type EvalLinearOptions, type LinearProtocol } from "./protocols/linear/linear.js";
 export { trainLowShotSvm, type TrainLowShotSvmOptions } from "./protocols/low-shot/low-shot-svm.js";
 export { trainSvm, type TrainSvmOptions } from "./protocols/svm/svm.js";

@@ -94,6 +94,7 @@ test("CoG's X_Y.pth is what torch.save writes, also of halves and of several lab
   expect(y).toEqual({ dtype: "int64", shape: [rows.length], data: BigInt64Array.from(labels, BigInt) });
 
   const [half] = await exportStore({ folder: halves.folder, to: "cog", out: into("cog-half"), layers: ["res5avg"] });
+  expect(half).toBe(path.join(into("cog-half"), "features_train", "X_Y.pth"));
   const rounded = (await read(half!)).x.data as Float32Array;
   rounded.forEach((value, i) => expect(Math.abs(value - values[1]![i]!)).toBeLessThan(2 ** -11));
 

@@ -1,5 +1,6 @@
 import { UserError } from "../../lib/errors.js";
-import { costText, svmCosts } from "../../lib/svm/costs.js";
+import { pythonFloat } from "../../lib/python-float.js";
+import { svmCosts } from "../../lib/svm/costs.js";
 
 test("costs are a list, and behind it the powers of a base", () => {
   expect(svmCosts({ costs: [2, 0.1] })).toEqual([2, 0.1]);
@@ -37,5 +38,5 @@ test.each([
   [1.25e22, "1.25e+22"],
   [1e-100, "1e-100"],
 ])("%f is written as Python writes it", (cost, text) => {
-  expect(costText(cost)).toBe(text);
+  expect(pythonFloat(cost)).toBe(text);
 });

@@ -24,6 +24,12 @@ class PickledDtype extends StatefulObject {
   numbers(file: string): NumpyDtype | undefined {
     return numpyDtype(file, this.descr);
   }
+
+  /** Of texts: how many code points each has room for (`U28`), and the order of their bytes. */
+  texts(): { length: number; bigEndian: boolean } | undefined {
+    const [, order, length] = /^([<>=|]?)U(\d+)$/.exec(this.descr) ?? [];
+    return length === undefined ? undefined : { length: Number(length), bigEndian: order === ">" };
+  }
 }
 
 /** An array within a pickle, whose bytes lie in the pickle itself. */
@@ -57,6 +63,25 @@ export class NumpyArray extends StatefulObject {
       throw damaged(file, `a NumPy array in it has ${data?.length ?? "no"} bytes where ${bytes} were announced`);
     }
     return stridedEntry(rangeOf(data), layout);
+  }
+
+  /** Of one axis: texts of fixed length, or objects that are all texts; undefined where it holds something else. */
+  texts(): string[] | undefined {
+    const { shape, dtype, data } = this;
+    if (!(dtype instanceof PickledDtype) || !areCounts(shape) || shape.length !== 1) return undefined;
+    if (Array.isArray(data)) return data.every((item) => typeof item === "string") ? data : undefined;
+    const texts = dtype.texts();
+    const bytes = asBytes(data);
+    const count = shape[0]!;
+    if (!texts || bytes?.length !== 4 * count * texts.length) return undefined;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return Array.from({ length: count }, (_, i) => {
+      const points = Array.from({ length: texts.length }, (_, j) =>
+        view.getUint32(4 * (i * texts.length + j), !texts.bigEndian),
+      );
+      while (points.at(-1) === 0) points.pop();
+      return points.every((point) => point <= 0x10ffff) ? String.fromCodePoint(...points) : "";
+    });
   }
 }
 

@@ -15,16 +15,26 @@ export const plainPickle: CheckpointFormat = {
   recognises: (head) =>
     (head[0] === 0x80 && head[1]! >= 2 && head[1]! <= 5) ||
     /^(\([dl]p?\d*\n|[\]}]q|c(collections|numpy[\w.]*|__builtin__)\n)/.test(Buffer.from(head).toString("latin1")),
-  read: async (file) => {
-    const handle = await openCheckpoint(file);
-    try {
-      const reader = ByteReader.ofFile(file, handle.fd, (await handle.stat()).size);
-      const classes = byName([...pythonClasses, ...numpyClasses(file)]);
-      const root = readPickle(reader, { classes });
-      if (reader.remaining > 0) throw damaged(file, "more follows behind the end of its pickle");
-      return { root, entry: (value) => (value instanceof NumpyArray ? value.entry(file) : undefined) };
-    } finally {
-      await handle.close();
-    }
-  },
+  read: async (file) => ({
+    root: await readPickleFile(file),
+    entry: (value) => (value instanceof NumpyArray ? value.entry(file) : undefined),
+  }),
 };
+
+/**
+ * What a pickle of Python's own classes and NumPy's holds: dictionaries as `Map`, lists and tuples as arrays. Nothing in
+ * it is executed.
+ *
+ * @throws UserError where the file is missing or damaged, is no pickle, or asks for code to be run.
+ */
+export async function readPickleFile(file: string): Promise<unknown> {
+  const handle = await openCheckpoint(file);
+  try {
+    const reader = ByteReader.ofFile(file, handle.fd, (await handle.stat()).size);
+    const root = readPickle(reader, { classes: byName([...pythonClasses, ...numpyClasses(file)]) });
+    if (reader.remaining > 0) throw damaged(file, "more follows behind the end of its pickle");
+    return root;
+  } finally {
+    await handle.close();
+  }
+}

@@ -119,7 +119,7 @@ function checkSame(options: { first: string; classes: string[]; other: string; o
  * Images below a class folder, named from `root`, in the order of `sorted(os.walk(...))`: folder by folder in the order
  * of their paths, and by name within each.
  */
-async function imagesBelow(root: string, folder: string): Promise<string[]> {
+export async function imagesBelow(root: string, folder: string): Promise<string[]> {
   const found: { folder: string; images: string[] }[] = [];
   const walk = async (below: string, above: string[]): Promise<void> => {
     const real = await fs.realpath(path.join(root, below));
@@ -135,7 +135,7 @@ async function imagesBelow(root: string, folder: string): Promise<string[]> {
 }
 
 /** Whether a file is an image by its name's ending. */
-function isImage(name: string): boolean {
+export function isImage(name: string): boolean {
   return imageExtensions.includes(path.extname(name).toLowerCase());
 }
 

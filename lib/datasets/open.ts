@@ -4,11 +4,13 @@ import { UserError, didYouMean } from "../errors.js";
 import type { Progress } from "../progress.js";
 import { openCaltech101 } from "./caltech101.js";
 import { openCifar10, openCifar100 } from "./cifar.js";
+import { openCogLevel, openIn1k } from "./cog.js";
 import { openCsv } from "./csv.js";
 import type { Dataset } from "./dataset.js";
 import { openEmoji } from "./emoji.js";
 import { openFolder } from "./folder.js";
 import { openInaturalist } from "./inaturalist.js";
+import { openLevel } from "./levels.js";
 import { openList } from "./list.js";
 import { openMnist } from "./mnist.js";
 import { openParquet } from "./parquet.js";
@@ -50,6 +52,17 @@ const formats: Record<string, Format> = {
   inaturalist: { usage: "inaturalist:DIR", open: openInaturalist },
   places205: { usage: "places205:DIR", open: openPlaces205 },
   places365: { usage: "places365:DIR", open: openPlaces365 },
+  in1k: { usage: "in1k:DIR", open: (options) => openIn1k(options) },
+  ...Object.fromEntries(
+    [1, 2, 3, 4, 5].map((level) => [
+      `cog_l${level}`,
+      {
+        usage: `cog_l${level}:IMAGES,PICKLES`,
+        open: (options: FormatOptions) => openCogLevel(options, level),
+      },
+    ]),
+  ),
+  levels: { usage: "levels:IMAGES,FILE.csv,LEVEL", open: openLevel },
   voc07: { usage: "voc07:DIR", open: openVoc07 },
   webdataset: { usage: "webdataset:SHARDS or webdataset:train=SHARDS,val=SHARDS", open: openWebdataset },
   yfcc: { usage: "yfcc:DIR, with ,0..999999 for some of the numbers", open: openYfcc },

@@ -52,7 +52,7 @@ interface NamedLayer {
  * - `vissl`: `rank0_chunk0_<split>_<layer>_features.npy` with `_targets.npy` [n, 1] or [n, classes] and `_inds.npy` [n],
  *   as VISSL's extraction dumps them
  * - `cog`: `<layer>/features_<split>/X_Y.pth`, as ImageNet-CoG's extraction saves it: X float32 [n, width], Y int64 and
- *   a name
+ *   a name; of one layer without a folder for it, so that `out` can be CoG's `<title>/<arch>/<dataset>`
  * - `safetensors`: `features_<split>.safetensors` with the layers in the store's precision and `targets`, and `ids.txt`
  *
  * @returns the paths of the files, in the order in which they were written.
@@ -103,7 +103,7 @@ const formats: Record<ExportFormat, (store: FeatureStore, layers: NamedLayer[]) 
     const { shape, data } = integers(store.targets, false);
     const { name: dataset, split } = store.dataset;
     return layers.map(({ name, layer }) => ({
-      name: path.join(name, `features_${split}`, "X_Y.pth"),
+      name: path.join(layers.length === 1 ? "" : name, `features_${split}`, "X_Y.pth"),
       content: torchArchive({
         name: "X_Y",
         values: {

@@ -16,7 +16,7 @@ const storeFolder = /^features_(train|val|test|all)(\.[0-9a-f]{8})?$/;
 /**
  * Opens features that are there.
  *
- * - a folder: one feature store (`…/features_train`), or the folder above that holds one a split
+ * - a folder: one feature store (`…/features_train`), or the folder above that holds one a split, or CoG's features
  * - `npy:X.npy,Y.npy`: features and labels
  * - `svmlight:FILE` or `svmlight:TRAIN,TEST`: svmlight's and LIBSVM's text
  * - `cog:DIR`: what ImageNet-CoG's extraction wrote, `X_Y.pth` below `features_train` and `features_test`
@@ -51,7 +51,13 @@ async function openAt(spec: string, layers?: string[]): Promise<FeatureSet> {
   if (Object.hasOwn(ownFormats, format)) {
     return ownFormats[format]!({ spec, place: spec.slice(colon + 1), layers });
   }
-  return fromStores(spec, layers);
+  return (await isCogs(spec)) ? ownFormats.cog!({ spec, place: spec, layers }) : fromStores(spec, layers);
+}
+
+/** CoG keeps its features where our stores are: below `<title>/<arch>/<dataset>`. */
+async function isCogs(folder: string): Promise<boolean> {
+  const train = path.join(folder, "features_train");
+  return (await exists(path.join(train, "X_Y.pth"))) && !(await exists(path.join(train, "store.json")));
 }
 
 async function fromStores(spec: string, layers?: string[]): Promise<FeatureSet> {

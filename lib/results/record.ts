@@ -67,6 +67,25 @@ const lowShotSchema = z.strictObject({
   gap: z.number(),
 });
 
+/** Logistic regressions of one layer, whose settings each seed searches for itself. */
+const logregSchema = z.strictObject({
+  /** Images of each class that were trained on; null for all. */
+  shots: z.number().int().positive().nullable(),
+  /** In the order of the record's seeds. */
+  seeds: z
+    .array(
+      z.strictObject({
+        seed: z.number().int(),
+        /** That it was trained on in the end. */
+        images: count,
+        chosen: settingSchema,
+        /** In the order in which they were tried; null where training diverged. */
+        trials: z.array(z.strictObject({ setting: settingSchema, selection: fraction.nullable() })),
+      }),
+    )
+    .min(1),
+});
+
 /** One layer under one head. */
 const layerResultSchema = z.strictObject({
   /** As asked for: a tap, or a tap with a pooling, e.g. `res4:avg_pool(8x8,3,0)`. */
@@ -99,6 +118,8 @@ const layerResultSchema = z.strictObject({
   classes: z.array(classResultSchema).min(1).optional(),
   /** Of protocols that draw small training sets: one size. */
   lowShot: lowShotSchema.optional(),
+  /** Of logistic regression: what each seed tried and chose. */
+  logreg: logregSchema.optional(),
   /** Sentences that a reader of the number should know, e.g. that the best learning rate was the largest tried. */
   notes: z.array(z.string()),
 });

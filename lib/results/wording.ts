@@ -10,11 +10,17 @@ export function titleOf({ backbone, data }: ResultRecord): string {
   return `${title === arch ? arch : `${arch} (${title})`} on ${data.name}`;
 }
 
-const headTitles: Record<string, string> = { fc: "FC", bn_fc: "BN→FC", svm: "SVM" };
+const headTitles: Record<string, string> = {
+  fc: "FC",
+  bn_fc: "BN→FC",
+  svm: "SVM",
+  logreg: "logistic regression",
+};
 
 export function headTitle(head: string): string {
-  const [, shots] = /^svm_k(\d+)$/.exec(head) ?? [];
-  return shots === undefined ? (headTitles[head] ?? head) : `SVM, k = ${shots}`;
+  const [, kind, shots] = /^(svm_k|logreg_n)(\d+)$/.exec(head) ?? [];
+  if (shots === undefined) return headTitles[head] ?? head;
+  return kind === "svm_k" ? `SVM, k = ${shots}` : `logistic regression, N = ${shots}`;
 }
 
 const metricTitles: Record<string, string> = {

@@ -8,23 +8,12 @@ import { readHead, visslHeads } from "../protocols/linear/heads.js";
 import { linearTrials } from "../protocols/linear/trials.js";
 import type { Numbers } from "../search/range.js";
 import { readNumbers } from "../search/range.js";
+import { listOf, numbers } from "./numbers.js";
 import { scheduleField, scheduleOf } from "./schedule.js";
 
 /** Settings of training heads, which several commands may share. */
 
 const group = { group: "Training" };
-const range = z.string().regex(/\(/, { error: "expected numbers, log(from,to) or linear(from,to)" });
-
-/** A list; one value may be written without its brackets. */
-function listOf<T extends z.ZodType>(item: T) {
-  const whole = (value: unknown) => (value === undefined || Array.isArray(value) ? value : [value]);
-  return z.preprocess(whole, z.array(item).min(1));
-}
-
-function numbers(item: z.ZodNumber, what: string) {
-  return listOf(z.union([item, range]).meta({ expected: what })).meta({ placeholder: "X,...|log(A,B)" });
-}
-
 const headObject = z.strictObject({
   name: z
     .string()

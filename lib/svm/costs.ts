@@ -1,4 +1,5 @@
 import { expected, UserError } from "../errors.js";
+import { pythonFloat } from "../python-float.js";
 
 export interface CostOptions {
   /** Above 0, each once. */
@@ -28,19 +29,7 @@ export function svmCosts({ costs, costBase: base, costPowers: powers = [] }: Cos
   const twice = all.find((cost, i) => all.indexOf(cost) < i);
   if (twice !== undefined) {
     const hint = base === undefined ? undefined : "The powers of the base come behind the list of costs.";
-    throw new UserError(`Expected each cost once but received ${costText(twice)} twice`, { hint });
+    throw new UserError(`Expected each cost once but received ${pythonFloat(twice)} twice`, { hint });
   }
   return all;
-}
-
-/** A cost as Python writes a float, which VISSL's files are named by: `2.0`, `0.01`, `1e-05`. */
-export function costText(cost: number): string {
-  const [digits, exponent] = cost.toExponential().split("e") as [string, string];
-  const power = Number(exponent);
-  if (power < -4 || power >= 16) {
-    const size = String(Math.abs(power)).padStart(2, "0");
-    return `${digits}e${power < 0 ? "-" : "+"}${size}`;
-  }
-  // JavaScript writes numbers from 1e-6 to 1e21 without an exponent.
-  return Number.isInteger(cost) ? `${cost}.0` : String(cost);
 }

@@ -4,11 +4,11 @@ import { encodeNpy } from "../../features/npy.js";
 import { encodeNpz } from "../../features/npz.js";
 import { writeFileAtomic } from "../../files.js";
 import type { HeadSpec } from "../../heads/head.js";
+import { pythonFloat } from "../../python-float.js";
 import { exportHead } from "../../results/export-head.js";
 import { writeScores } from "../../results/predictions.js";
 import { costFigure, precisionRecallFigure } from "../../results/svm-figures.js";
 import { fileNameOf, layerFileName } from "../../results/wording.js";
-import { costText } from "../../svm/costs.js";
 import { addedToLength } from "../../svm/normalise.js";
 import type { SvmRun } from "./svm.js";
 import { testMatrix } from "./labels.js";
@@ -44,7 +44,7 @@ export async function writeLayerFiles(run: SvmRun, found: LayerSvms): Promise<vo
   await writeNumbers("test_ap.npy", classes.map(({ ap }) => ap), classes.length, 1); // prettier-ignore
   for (const [c, { crossval, weights, biases }] of classes.entries()) {
     for (const [i, cost] of costs.entries()) {
-      const name = `cls${labels[c]!.index}_cost${costText(cost)}`;
+      const name = `cls${labels[c]!.index}_cost${pythonFloat(cost)}`;
       await writeNumbers(`AP_${name}.npy`, [crossval[i]!], 1);
       await writeFileAtomic(inLayer(`${name}.npz`), modelFile(weights[i]!, biases[i]!));
     }

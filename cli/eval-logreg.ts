@@ -1,0 +1,60 @@
+import path from "node:path";
+
+import { expected } from "../lib/errors.js";
+import type { FeatureSet } from "../lib/features/feature-set.js";
+import { logregSettings, type LogregSettings, searchedOf } from "../lib/settings/logreg.js";
+import { command, type CommandContext } from "./command.js";
+import { openExtraction } from "./features.js";
+
+/** Settings that say where things are or how the work is done, and change no number: not part of the configuration. */
+const withoutEffect = ["out", "device", "threads", "workers", "lookAhead", "featuresRoot", "imageBatchSize"];
+
+export const evalLogreg = command(logregSettings, async (settings, context) => {
+  const { prepareBackend } = await import("../lib/backend/backend.js");
+  const { evalLogreg: evaluate } = await import("../lib/protocols/cog/logreg.js");
+  const { formatTable } = await import("../lib/results/table.js");
+  await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
+  const features = await featuresOf(settings, context);
+  try {
+    const { title, arch } = features.backbone ?? { title: "own", arch: "features" };
+    const shots = settings.shots === undefined ? "" : `-N${settings.shots}`;
+    const out = settings.out ?? path.join("runs", `${title}-${arch}-${features.data.name}`, `eval_logreg${shots}`);
+    const told = Object.entries(settings).filter(([key]) => !withoutEffect.includes(key));
+    const published = context.protocol ? { protocol: context.protocol } : {};
+    const record = await evaluate({
+      ...settings,
+      ...searchedOf(settings),
+      ...context,
+      features,
+      layers: undefined,
+      out,
+      settings: { ...published, ...Object.fromEntries(told) },
+    });
+    const table = formatTable(record, { kind: "text", color: process.stdout.isTTY });
+    return {
+      text: `\n${table}\nIn ${out}: result.json, table.md; CoG's files in seed_<seed>/\n`,
+      json: record,
+    };
+  } finally {
+    await features.close();
+  }
+});
+
+async function featuresOf(settings: LogregSettings, context: CommandContext): Promise<FeatureSet> {
+  const { backbone, data, features: spec, testFeatures: testSpec, layers } = settings;
+  if (spec !== undefined) {
+    const { openFeatures } = await import("../lib/features/open-features.js");
+    return openFeatures({ spec, testSpec, layers: layers.map(layerName) });
+  }
+  // The check of the settings has asked for both where there are no features.
+  if (backbone === undefined || data === undefined) throw new Error("the settings' own check asks for both");
+  const { extractFeatures } = await import("../lib/features/extract.js");
+  const { cogTransform } = await import("../lib/protocols/cog/transform.js");
+  const { options, backbone: opened } = await openExtraction({ ...settings, backbone, data }, context);
+  return extractFeatures({ ...options, transform: settings.transform ?? cogTransform(opened.manifest) });
+}
+
+function layerName(layer: LogregSettings["layers"][number]): string {
+  if (typeof layer === "string") return layer;
+  throw expected("names of layers", "--layers with --features", layer, "Stored features are pooled already.");
+}

@@ -1,0 +1,80 @@
+import path from "node:path";
+
+import { bytes, called, dictionary, float, list, named, pickleOf } from "../../checkpoints/pickle-writer.js";
+import { torchArchive } from "../../checkpoints/torch-writer.js";
+import { writeFileAtomic, writeJson, writePiecesAtomic } from "../../files.js";
+import { pythonFloat } from "../../python-float.js";
+import type { LogregFit, LogregTask } from "./method.js";
+import type { Tally } from "./tally.js";
+
+/**
+ * Writes what CoG's `logreg.py` writes of one seed, under its names, so that its `print_results.py` reads it:
+ *
+ *     arguments.json                  the settings
+ *     final-lr-{lr}_wd-{wd}/logs.pkl  for each of train/loss, train/top1, …, test/top5 and lr a list, one number an epoch
+ *                      …/preds.pkl    a list of float32 tensors, the predicted classes after each epoch
+ *                      …/model.pth    the state dictionary of torch.nn.Linear
+ *                      …/model.txt    what is in it
+ *
+ * Accuracies are in percent there, and `lr` is the rate that was set when the epoch was over.
+ *
+ * Source: ImageNet-CoG, `logreg.py` (protocols.md 2.6).
+ */
+export async function writeCogFiles(options: { folder: string; task: LogregTask; fit: LogregFit }): Promise<void> {
+  const { folder, task, fit } = options;
+  const { layer, classes, seed, settings } = task;
+  const { lr, weightDecay } = fit.chosen as Record<string, number>;
+  const final = path.join(folder, `final-lr-${pythonFloat(lr!)}_wd-${pythonFloat(weightDecay!)}`);
+  const { weight, bias } = fit.weights;
+  const rows = transposed(weight, layer.width, classes);
+  await writeJson(path.join(folder, "arguments.json"), { ...settings, seeds: undefined, seed });
+  await writeFileAtomic(path.join(final, "logs.pkl"), logsPickle(task, fit, lr!));
+  await writeFileAtomic(path.join(final, "preds.pkl"), await predictionsPickle(fit.predictions));
+  await writePiecesAtomic(
+    path.join(final, "model.pth"),
+    torchArchive({
+      name: "model",
+      values: {
+        weight: { dtype: "float32", shape: [classes, layer.width], pieces: [bytesOf(rows)] },
+        bias: { dtype: "float32", shape: [classes], pieces: [bytesOf(bias)] },
+      },
+    }),
+  );
+  const text = `Linear(in_features=${layer.width}, out_features=${classes}, bias=True)\n`;
+  await writeFileAtomic(path.join(final, "model.txt"), text);
+}
+
+function logsPickle({ settings: { epochs } }: LogregTask, { epochs: logs = [] }: LogregFit, lr: number): Buffer {
+  const rateAfter = (epoch: number) => (lr * (1 + Math.cos((Math.PI * epoch) / epochs))) / 2;
+  const of = (part: "train" | "test", what: keyof Tally, scale: number): [string, Buffer] => {
+    const seen = logs.flatMap((log) => log[part] ?? []);
+    return [`${part}/${what}`, list(seen.map((tally) => float(scale * tally[what])))];
+  };
+  const parts = (["train", "test"] as const).flatMap((part) => [of(part, "loss", 1), of(part, "top1", 100), of(part, "top5", 100)]); // prettier-ignore
+  return pickleOf(dictionary([...parts, ["lr", list(logs.map((_, epoch) => float(rateAfter(epoch))))]]));
+}
+
+/** torch pickles a tensor as a call that loads what `torch.save` wrote of it. */
+async function predictionsPickle(predictions: Int32Array[]): Promise<Buffer> {
+  const load = named("torch.storage", "_load_from_bytes");
+  const tensors: Buffer[] = [];
+  for (const labels of predictions) {
+    const values = { dtype: "float32" as const, shape: [labels.length], pieces: [bytesOf(Float32Array.from(labels))] };
+    const pieces: Uint8Array[] = [];
+    for await (const piece of torchArchive({ name: "predictions", values })) pieces.push(piece);
+    tensors.push(called(load, [bytes(Buffer.concat(pieces))]));
+  }
+  return pickleOf(list(tensors));
+}
+
+function transposed(matrix: Float32Array, rows: number, columns: number): Float32Array {
+  const turned = new Float32Array(matrix.length);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) turned[column * rows + row] = matrix[row * columns + column]!;
+  }
+  return turned;
+}
+
+function bytesOf(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}

@@ -1,0 +1,221 @@
+import fs from "node:fs/promises";
+import path from "node:path";
+
+import { ensureBackend } from "../../backend/backend.js";
+import { didYouMean, expected, UserError } from "../../errors.js";
+import type { FeatureSet } from "../../features/feature-set.js";
+import type { FeatureLayer } from "../../features/source.js";
+import { digestOf, exists, readJson, writeJson } from "../../files.js";
+import { type Progress, silent } from "../../progress.js";
+import { random } from "../../random.js";
+import type { ResultRecord } from "../../results/record.js";
+import { openRunFolder, writeRecord } from "../../results/run-folder.js";
+import { layerFileName } from "../../results/wording.js";
+import { type Part, planSplits, type SplitPlan } from "../splits.js";
+import { writeCogFiles } from "./files.js";
+import type { LogregFit, LogregTask } from "./method.js";
+import { type LogregProtocol, logregDefaults } from "./protocol.js";
+import { logregProtocol, logregRecord } from "./record.js";
+import { onlySetting } from "./search.js";
+import { fitBySgd } from "./sgd.js";
+import { drawShots, holdOut, type Permutation } from "./split.js";
+
+export interface EvalLogregOptions extends Partial<LogregProtocol> {
+  features: FeatureSet;
+  /** Names of the features' layers. Default: all. */
+  layers?: string[];
+  /** Folder of the results; nothing is written where undefined. */
+  out?: string;
+  /** Further settings that the record should tell (where the features came from). */
+  settings?: Record<string, unknown>;
+  progress?: Progress;
+  /** Stops soon; what is finished is kept in `out` and taken up by the next call. */
+  signal?: AbortSignal;
+}
+
+/** What all parts of one run know. */
+export interface LogregRun {
+  features: FeatureSet;
+  settings: LogregProtocol;
+  /** The settings as the record tells them. */
+  resolved: Record<string, unknown>;
+  plan: SplitPlan;
+  layers: FeatureLayer[];
+  out?: string;
+  key: string;
+  /** What a reader of every number should know. */
+  notes: string[];
+  progress: Progress;
+  signal?: AbortSignal;
+}
+
+/** What is kept of one layer and seed. */
+export type SeedFit = Omit<LogregFit, "weights" | "predictions" | "epochs"> & {
+  seed: number;
+  /** Images of the last training. */
+  images: number;
+};
+
+/**
+ * ImageNet-CoG's logistic regression on every layer of the features: settings searched on held-out training images, one
+ * training on all, several seeds.
+ *
+ * @returns the record, which is also written to `out` with CoG's files, tables and figures.
+ * @throws UserError where a setting is wrong, images have several labels, a class has fewer images than shots, every
+ * setting diverges, or `out` holds another configuration.
+ */
+export async function evalLogreg(options: EvalLogregOptions): Promise<ResultRecord> {
+  const startedAt = new Date();
+  const run = prepare(options);
+  for (const note of run.notes) run.progress.note(note);
+  await ensureBackend();
+  if (run.out !== undefined) await openRunFolder({ out: run.out, settings: run.resolved });
+  const started = Date.now();
+  const found: { layer: FeatureLayer; fits: SeedFit[] }[] = [];
+  for (const layer of run.layers) {
+    const fits: SeedFit[] = [];
+    for (const seed of run.settings.seeds) fits.push(await seedFit(run, layer, seed));
+    found.push({ layer, fits });
+  }
+  const record = logregRecord({ run, found, startedAt, trainSeconds: (Date.now() - started) / 1000 });
+  if (run.out !== undefined) {
+    await writeRecord({ out: run.out, record });
+    await fs.rm(path.join(run.out, "training"), { recursive: true, force: true });
+  }
+  return record;
+}
+
+function prepare(options: EvalLogregOptions): LogregRun {
+  const { features, out, progress = silent, signal } = options;
+  const settings = logregSettingsOf(options);
+  checkSettings(settings);
+  const plan = planSplits({ ...settings, splits: features.splits, valFraction: 0, splitSeed: 0, choice: false });
+  const known = plan.train.source.layers;
+  const layers = (options.layers ?? known.map(({ name }) => name)).map((name) => {
+    const layer = known.find((one) => one.name === name);
+    if (layer) return layer;
+    const names = known.map((one) => one.name);
+    throw expected("a layer of the features", "the layers", name, didYouMean(name, names));
+  });
+  const resolved = { ...settings, ...options.settings, layers: layers.map(({ name }) => name) };
+  return {
+    features,
+    settings,
+    resolved,
+    plan,
+    layers,
+    out,
+    key: digestOf({ protocol: logregProtocol, settings: resolved, origin: plan.train.source.origin }),
+    notes: notesOf(settings),
+    progress,
+    signal,
+  };
+}
+
+/** What is given, and CoG's settings for what is not. */
+function logregSettingsOf(options: EvalLogregOptions): LogregProtocol {
+  const names = [...Object.keys(logregDefaults), "shots"] as (keyof LogregProtocol)[];
+  const given = names.map((name) => [name, options[name]] as const).filter(([, value]) => value !== undefined);
+  return { ...logregDefaults, ...(Object.fromEntries(given) as Partial<LogregProtocol>) };
+}
+
+function checkSettings({ seeds, shots, trials, epochs, batchSize, valFraction }: LogregProtocol): void {
+  const isCount = (value: number) => Number.isSafeInteger(value) && value >= 1;
+  if (seeds.length === 0 || new Set(seeds).size < seeds.length) throw expected("seeds, each once,", "--seeds", seeds);
+  for (const [flag, value] of Object.entries({ shots, trials, epochs, "batch-size": batchSize })) {
+    if (value !== undefined && !isCount(value)) throw expected("a whole number from 1", `--${flag}`, value);
+  }
+  if (!(valFraction > 0 && valFraction < 1)) throw expected("a number in (0, 1)", "--val-fraction", valFraction);
+}
+
+function notesOf({ asPublished, shots, lr, weightDecay }: LogregProtocol): string[] {
+  const searched = onlySetting({ lr, weightDecay }) === undefined;
+  if (!searched || shots === undefined) return [];
+  if (asPublished) {
+    return [
+      `As published, settings for ${shots} images a class are chosen on a fifth of all images of each class, which is more labels than ${shots}`,
+    ];
+  }
+  return shots === 1
+    ? ["Of one image a class none can be held out: the setting is the middle of its range"]
+    : [`Settings are chosen on a part of the ${shots} images of each class that are drawn`];
+}
+
+/** Who is chosen on and who is trained on, for one seed. */
+function partsOf(run: LogregRun, seed: number): Pick<LogregTask, "choice" | "train" | "report"> {
+  const { plan, settings, features } = run;
+  const { shots, valFraction: fraction, asPublished } = settings;
+  const { report } = plan;
+  const drawnBy =
+    (purpose: string): Permutation =>
+    (n, label) =>
+      random(seed, purpose, label).permutation(n);
+  const held = (part: Part, least = 0) =>
+    holdOut({ part, fraction, permutation: drawnBy("held out"), asPublished, least });
+  const draw = (part: Part, purpose: string) =>
+    drawShots({ part, shots: shots!, permutation: drawnBy(purpose), classes: features.classes });
+  const choiceOf = ({ train, val }: { train: Part; val: Part }) => (val.rows.length > 0 ? { train, val } : undefined);
+  if (shots === undefined) return { choice: choiceOf(held(plan.train)), train: plan.train, report };
+  if (asPublished) {
+    const { train, val } = held(plan.train);
+    return {
+      choice: choiceOf({ train: draw(train, "shots searched"), val }),
+      train: draw(plan.train, "shots"),
+      report,
+    };
+  }
+  const drawn = draw(plan.train, "shots");
+  return { choice: choiceOf(held(drawn, 1)), train: drawn, report };
+}
+
+async function seedFit(run: LogregRun, layer: FeatureLayer, seed: number): Promise<SeedFit> {
+  const { out, settings, features, progress, signal } = run;
+  const key = digestOf([run.key, layer.name, seed]);
+  const unit =
+    out === undefined ? undefined : path.join(out, "training", `${layerFileName(layer.name)}.seed${seed}.json`);
+  const saved = unit && (await savedFit(unit, key));
+  if (saved) return saved;
+  signal?.throwIfAborted();
+  const parts = partsOf(run, seed);
+  refuseUntrained(parts, features.classes);
+  const folder = out === undefined ? undefined : path.join(out, ...inFolder(run, layer), `seed_${seed}`);
+  if (folder !== undefined) await fs.mkdir(folder, { recursive: true });
+  const task: LogregTask = {
+    layer,
+    classes: features.classes.length,
+    seed,
+    settings,
+    ...parts,
+    folder,
+    key,
+    progress,
+    signal,
+  };
+  const fit = await fitBySgd(task);
+  if (folder !== undefined) await writeCogFiles({ folder, task, fit });
+  const { weights: _, predictions: __, epochs: ___, ...kept } = fit;
+  const result: SeedFit = { ...kept, seed, images: parts.train.rows.length };
+  if (unit !== undefined) await writeJson(unit, { key, result });
+  return result;
+}
+
+/** CoG knows one layer; where there are several, each has a folder. */
+function inFolder({ layers }: LogregRun, { name }: FeatureLayer): string[] {
+  return layers.length === 1 ? [] : [layerFileName(name)];
+}
+
+/** By CoG's rule a class of fewer than five images is for the choice alone. */
+function refuseUntrained({ choice }: Pick<LogregTask, "choice">, classes: string[]): void {
+  if (choice && choice.train.rows.length === 0) {
+    throw new UserError(
+      `Expected five images or more of some class to choose settings as published but all ${classes.length} have fewer`,
+      { hint: "Leave --as-published out." },
+    );
+  }
+}
+
+async function savedFit(file: string, key: string): Promise<SeedFit | undefined> {
+  if (!(await exists(file))) return undefined;
+  const saved = (await readJson(file, "a finished part of this run")) as { key: string; result: SeedFit };
+  return saved.key === key ? saved.result : undefined;
+}
