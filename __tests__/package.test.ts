@@ -93,6 +93,14 @@ const reason = noRegistry();
     expect(settings.protocol).toEqual({ id: "vissl-linear", version: 1 });
   });
 
+  test("has no WebGPU, and says how to get it", async () => {
+    const { status, stderr } = await inHome(["npx", "frozen-eval", "doctor", "--device", "webgpu"]);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(
+      /^error: Expected the packages webgpu and .* for --device webgpu but they are not installed\nRun: npm install webgpu /,
+    );
+  });
+
   test("is typed", async () => {
     await fs.writeFile(
       path.join(home, "consumer.mts"),

@@ -9,7 +9,7 @@ import * as tf from "@tensorflow/tfjs";
 import { prepareBackend } from "../../lib/backend/backend.js";
 import { advise, diagnose, formatDiagnosis } from "../../lib/backend/doctor.js";
 import { installationFolder, recipe } from "../../lib/backend/installation.js";
-import { hasNvidiaDevice, parseNvidiaSmi } from "../../lib/backend/gpu.js";
+import { hasNvidiaDevice, parseNvidiaSmi, visibleGpus } from "../../lib/backend/gpu.js";
 import { writeJson } from "../../lib/files.js";
 import { random } from "../../lib/random.js";
 import { describeOnBackends, describeOnNative } from "../backends.js";
@@ -119,7 +119,7 @@ describe("prepareBackend, in a process of its own with another cache folder,", (
 describe("prepareBackend", () => {
   test("refuses unknown devices and counts", async () => {
     await expect(prepareBackend({ device: "gpu" as "cuda" })).rejects.toThrow(
-      'Expected one of auto, cuda, native, wasm for --device but received "gpu"',
+      'Expected one of auto, cuda, native, wasm, webgpu for --device but received "gpu"',
     );
     await expect(prepareBackend({ threads: 0 })).rejects.toThrow("Expected a whole number from 1 for --threads");
   });
@@ -141,6 +141,7 @@ describeOnBackends("the doctor", ({ device }) => {
 
 describe("advice", () => {
   const native = { device: "native", threads: 8 } as const;
+  const radeon = { name: "Radeon RX 7600", software: false };
   test.each([
     ["nothing to do", { backend: native, native: "whole" }, []],
     ["set up native", { backend: { device: "wasm", threads: 1 } }, [/npx frozen-eval setup gets native/]],
@@ -148,11 +149,17 @@ describe("advice", () => {
     ["an idle GPU", { backend: native, gpuSeen: true }, [/setup --cuda/]],
     ["a GPU that is not seen", { backend: native, gpuSeen: true, cuda: "whole" }, [/nvidia-smi/]],
     ["damage", { backend: native, native: "damaged" }, [/--force/]],
+    [
+      "a GPU of another maker",
+      { backend: native, native: "whole", webgpu: radeon },
+      [/Radeon RX 7600\).*--device webgpu/],
+    ],
     ["few threads", { backend: { device: "native", threads: 2 } }, [/2 of 8 cores/]],
   ] as [string, Partial<Parameters<typeof advise>[0]>, RegExp[]][])("%s", (_, found, expected) => {
     const advice = advise({
       backend: native,
       gpuSeen: false,
+      webgpu: "Expected a GPU",
       native: "absent",
       cuda: "absent",
       platform: "linux",
@@ -160,6 +167,18 @@ describe("advice", () => {
       ...found,
     });
     expect(advice).toEqual(expected.map((pattern) => expect.stringMatching(pattern) as string));
+  });
+
+  test("CUDA's list of GPUs is read as CUDA reads it", async () => {
+    const before = process.env.CUDA_VISIBLE_DEVICES;
+    const seen: Record<string, string[]> = {};
+    for (const list of ["0,2", " GPU-8e5f , 1", "1,-1,0", "", "-1"]) {
+      process.env.CUDA_VISIBLE_DEVICES = list;
+      seen[list] = await visibleGpus();
+    }
+    if (before === undefined) delete process.env.CUDA_VISIBLE_DEVICES;
+    else process.env.CUDA_VISIBLE_DEVICES = before;
+    expect(seen).toEqual({ "0,2": ["0", "2"], " GPU-8e5f , 1": ["GPU-8e5f", "1"], "1,-1,0": ["1"], "": [], "-1": [] });
   });
 
   test("nvidia-smi is read", () => {

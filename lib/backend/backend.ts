@@ -9,11 +9,12 @@ import { expected, messageOf, UserError } from "../errors.js";
 import { hasNvidiaDevice, nvidiaGpus } from "./gpu.js";
 import { findInstallation } from "./installation.js";
 import { loadedNative, loadInstallation, loadOfficial, type Native } from "./native.js";
+import { loadWebGpu } from "./webgpu.js";
 
-/** What computes: TensorFlow on a GPU, TensorFlow on the processor, or WebAssembly. */
-export type Device = "cuda" | "native" | "wasm";
+/** What computes: TensorFlow on an NVIDIA GPU, TensorFlow on the processor, WebAssembly, or WebGPU on any GPU. */
+export type Device = "cuda" | "native" | "wasm" | "webgpu";
 
-const deviceChoices = ["auto", "cuda", "native", "wasm"] as const;
+const deviceChoices = ["auto", "cuda", "native", "wasm", "webgpu"] as const;
 
 export interface BackendOptions {
   /** `auto` takes the first that works of cuda, native, wasm. One that is named and missing is an error. */
@@ -27,11 +28,13 @@ export interface BackendOptions {
   warn?: (line: string) => void;
 }
 
+type BackendName = "tensorflow" | "wasm" | "webgpu";
+
 /** What was chosen and why, for the result's record and for `frozen-eval doctor`. */
 export interface BackendDescription {
   device: Device;
-  /** The name of the TensorFlow.js backend: `"tensorflow"` or `"wasm"`. */
-  name: "tensorflow" | "wasm";
+  /** The name of the TensorFlow.js backend. */
+  name: BackendName;
   /** TensorFlow's version, where it computes. */
   tensorflow?: string;
   threads: number;
@@ -61,6 +64,7 @@ export async function prepareBackend(options: BackendOptions = {}): Promise<Back
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
     throw expected("a whole number from 1", "--threads", threads);
   }
+  if (device === "webgpu") return (current = await prepareWebGpu());
   const reasons: string[] = [];
   const native = device === "wasm" ? undefined : await prepareNative({ device, threads, reasons });
   current = native ?? (await prepareWasm(device === "wasm" ? "it was asked for" : reasons.join("; ")));
@@ -165,6 +169,8 @@ async function loadFirst(options: {
 function setEnvironment(threads: number | undefined): void {
   // Warnings and below: at each start it would tell which instructions the processor has.
   process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
+  // It would take all memory of every GPU, and leave none to processes beside it.
+  process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= "true";
   if (threads !== undefined) process.env.TF_NUM_INTRAOP_THREADS = String(threads);
   threadsOfNative = Number(process.env.TF_NUM_INTRAOP_THREADS) || availableThreads();
 }
@@ -176,7 +182,13 @@ async function prepareWasm(why: string): Promise<BackendDescription> {
   return { device: "wasm", name: "wasm", threads: 1, why };
 }
 
-async function activate(name: "tensorflow" | "wasm"): Promise<void> {
+async function prepareWebGpu(): Promise<BackendDescription> {
+  const { name, software } = await loadWebGpu(() => activate("webgpu"));
+  const why = software ? "it was asked for; the GPU is a program" : "it was asked for";
+  return { device: "webgpu", name: "webgpu", threads: 1, gpu: name, why };
+}
+
+async function activate(name: BackendName): Promise<void> {
   if (tf.getBackend() !== name && !(await tf.setBackend(name))) {
     throw new Error(`the TensorFlow.js backend ${name} did not start`);
   }

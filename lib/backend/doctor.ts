@@ -8,9 +8,10 @@ import * as tf from "@tensorflow/tfjs";
 import { cacheFolder } from "../downloads/cache.js";
 import { bytes } from "../progress.js";
 
-import { type BackendDescription, type BackendOptions, prepareBackend } from "./backend.js";
+import { type BackendDescription, type BackendOptions, type Device, prepareBackend } from "./backend.js";
 import { type Gpu, hasNvidiaDevice, nvidiaGpus } from "./gpu.js";
 import { findInstallation, installationFolder } from "./installation.js";
+import { findWebGpuAdapter, type WebGpuAdapter } from "./webgpu.js";
 
 /** What a run on this machine would use, and how fast that is. */
 export interface Diagnosis {
@@ -21,6 +22,8 @@ export interface Diagnosis {
   /** Bytes. */
   memory: { total: number; free: number };
   gpus: Gpu[];
+  /** What `--device webgpu` would compute on, or why it cannot. */
+  webgpu: WebGpuAdapter | string;
   /** A measured product of two `size` × `size` matrices. */
   matrixProduct: { size: number; gigaflops: number };
   cache: {
@@ -44,7 +47,12 @@ export type InstallationState = "whole" | "damaged" | "absent";
 export async function diagnose(options: Pick<BackendOptions, "device" | "threads"> = {}): Promise<Diagnosis> {
   // Its one line of warning is part of the advice here.
   const backend = await prepareBackend({ ...options, warn: () => {} });
-  const [gpus, native, cuda] = await Promise.all([nvidiaGpus(), stateOf(false), stateOf(true)]);
+  const [gpus, webgpu, native, cuda] = await Promise.all([
+    nvidiaGpus(),
+    findWebGpuAdapter(),
+    stateOf(false),
+    stateOf(true),
+  ]);
   const processors = os.cpus();
   return {
     backend,
@@ -53,16 +61,22 @@ export async function diagnose(options: Pick<BackendOptions, "device" | "threads
     processor: { model: processors[0]?.model.trim() || "unknown", cores: os.availableParallelism() },
     memory: { total: os.totalmem(), free: await availableMemory() },
     gpus,
-    matrixProduct: await measureMatrixProduct(backend.device === "wasm" ? 768 : 2048),
+    webgpu,
+    matrixProduct: await measureMatrixProduct(productSize(backend, webgpu)),
     cache: { folder: cacheFolder(), bytes: await sizeOf(cacheFolder()), native, cuda },
-    advice: advise({ backend, gpuSeen: hasNvidiaDevice() || gpus.length > 0, native, cuda }),
+    advice: advise({ backend, gpuSeen: hasNvidiaDevice() || gpus.length > 0, webgpu, native, cuda }),
   };
 }
 
 /** The diagnosis as lines for a person. */
 export function formatDiagnosis(diagnosis: Diagnosis): string {
-  const { backend, processor, memory, gpus, matrixProduct, cache, advice } = diagnosis;
-  const names = { cuda: "TensorFlow on the GPU", native: "TensorFlow on the processor", wasm: "WebAssembly" };
+  const { backend, processor, memory, gpus, webgpu, matrixProduct, cache, advice } = diagnosis;
+  const names: Record<Device, string> = {
+    cuda: "TensorFlow on the GPU",
+    native: "TensorFlow on the processor",
+    wasm: "WebAssembly",
+    webgpu: "WebGPU",
+  };
   const rows: [string, string][] = [
     ["computes on", `${names[backend.device]} (${backend.why})`],
     ...(backend.tensorflow
@@ -74,11 +88,12 @@ export function formatDiagnosis(diagnosis: Diagnosis): string {
     ["threads", String(backend.threads)],
     ["memory", `${bytes(memory.free)} free of ${bytes(memory.total)}`],
     ...(gpus.length === 0
-      ? ([["GPU", backend.gpu ?? "none seen"]] as [string, string][])
+      ? ([["NVIDIA GPU", backend.device === "cuda" ? backend.gpu! : "none seen"]] as [string, string][])
       : gpus.map((gpu): [string, string] => [
-          "GPU",
+          "NVIDIA GPU",
           `${gpu.name}, ${bytes(gpu.freeMemory)} free of ${bytes(gpu.memory)}, driver ${gpu.driver}`,
         ])),
+    ["WebGPU", typeof webgpu === "string" ? webgpu : `${webgpu.name}${webgpu.software ? " (a program, no GPU)" : ""}`],
     ["matrix product", `${matrixProduct.gigaflops.toFixed(1)} GFLOP/s (${matrixProduct.size}³)`],
     ["cache", `${cache.folder} (${bytes(cache.bytes)}); TensorFlow ${cache.native}, with CUDA ${cache.cuda}`],
   ];
@@ -90,14 +105,23 @@ export function formatDiagnosis(diagnosis: Diagnosis): string {
 
 /** What would make runs faster, most effective first. */
 export function advise(options: {
-  backend: Pick<BackendDescription, "device" | "threads">;
+  backend: Pick<BackendDescription, "device" | "threads" | "gpu">;
   gpuSeen: boolean;
+  webgpu: WebGpuAdapter | string;
   native: InstallationState;
   cuda: InstallationState;
   platform?: NodeJS.Platform;
   cores?: number;
 }): string[] {
-  const { backend, gpuSeen, native, cuda, platform = process.platform, cores = os.availableParallelism() } = options;
+  const {
+    backend,
+    gpuSeen,
+    webgpu,
+    native,
+    cuda,
+    platform = process.platform,
+    cores = os.availableParallelism(),
+  } = options;
   const advice: string[] = [];
   if (gpuSeen && backend.device !== "cuda") {
     advice.push(
@@ -105,6 +129,9 @@ export function advise(options: {
         ? "There is an NVIDIA GPU, but TensorFlow does not use it: see that nvidia-smi lists it and its driver is at least 525."
         : "There is an NVIDIA GPU: npx frozen-eval setup --cuda gets the TensorFlow that uses it (some 3 GB).",
     );
+  }
+  if (backend.gpu === undefined && !gpuSeen && typeof webgpu !== "string" && !webgpu.software) {
+    advice.push(`There is a GPU (${webgpu.name}): see whether --device webgpu is faster.`);
   }
   if (backend.device === "wasm" && native !== "whole") {
     advice.push(
@@ -129,6 +156,12 @@ export function advise(options: {
 async function stateOf(cuda: boolean): Promise<InstallationState> {
   if (await findInstallation({ cuda, verify: true })) return "whole";
   return existsSync(installationFolder(cuda)) ? "damaged" : "absent";
+}
+
+/** Large enough to keep the machine busy, and done in a moment. */
+function productSize({ device }: BackendDescription, webgpu: WebGpuAdapter | string): number {
+  if (device === "webgpu" && typeof webgpu !== "string" && webgpu.software) return 256;
+  return device === "wasm" ? 768 : 2048;
 }
 
 async function measureMatrixProduct(size: number): Promise<Diagnosis["matrixProduct"]> {

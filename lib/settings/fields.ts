@@ -52,7 +52,7 @@ export const transformField = z
   .meta({ placeholder: "STEP|STEP|..." });
 
 export const deviceField = z
-  .enum(["auto", "cuda", "native", "wasm"] satisfies (Device | "auto")[])
+  .enum(["auto", "cuda", "native", "wasm", "webgpu"] satisfies (Device | "auto")[])
   .default("auto")
   .describe("What computes; auto takes the first that works of cuda, native, wasm; one that is named must be there");
 

@@ -24,7 +24,7 @@ const mostUneven = 1.25;
 export function processCount(options: { plan: TrainingPlan; parts: TrainingParts; requested?: number }): number {
   const { plan, parts, requested } = options;
   const backend = currentBackend();
-  if (!backend || backend.device === "cuda" || !areStored(parts)) return 1;
+  if (!backend || backend.gpu !== undefined || !areStored(parts)) return 1;
   if (requested !== undefined) return requested;
   const cores = backend.device === "native" ? backend.threads : os.availableParallelism();
   if (plan.epochs * productSeconds(plan, parts.train.rows.length) < leastSeconds) return 1;
