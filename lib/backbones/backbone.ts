@@ -41,7 +41,7 @@ export async function loadBackbone({ dir }: { dir: string }): Promise<Backbone> 
   const manifest = await readManifest({ file: files.manifestFile, graph });
   const dtype = dtypeOf(graph.nodes.get(manifest.input.node)!);
   const digest = await digestOfGraph(files);
-  const forward = await openForwardPass({ files, inputNode: manifest.input.node });
+  const forward = await openForwardPass({ files, inputNode: manifest.input.node, digest });
   return {
     manifest,
     dir,
@@ -91,6 +91,8 @@ async function extractInBatches(options: Extraction & { batch: number | "any" })
 }
 
 async function extractBatch({ forward, input, layers }: Extraction): Promise<Record<string, tf.Tensor2D>> {
+  const pooled = await forward.runPooled?.({ input, layers });
+  if (pooled) return Object.fromEntries(layers.map(({ name }, i) => [name, pooled[i]!]));
   const nodes = [...new Set(layers.map(({ tap }) => tap.node))];
   const outputs = await forward.run({ input, nodes });
   try {

@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { pipeline } from "node:stream/promises";
 
 import * as tf from "@tensorflow/tfjs";
 
@@ -93,7 +92,9 @@ export async function loadGraphModel({ json, modelFile, weightFiles }: GraphFile
 /** The sha256 over the JSON file and the weight files, one after another. */
 export async function digestOfGraph({ modelFile, weightFiles }: ModelFiles): Promise<string> {
   const hash = createHash("sha256");
-  for (const file of [modelFile, ...weightFiles]) await pipeline(createReadStream(file), hash, { end: false });
+  for (const file of [modelFile, ...weightFiles]) {
+    for await (const part of createReadStream(file)) hash.update(part as Buffer);
+  }
   return hash.digest("hex");
 }
 

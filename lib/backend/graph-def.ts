@@ -42,9 +42,17 @@ export interface JsonNode {
 
 /** A weight as it stands in TensorFlow.js: `data` holds `shape`'s product of numbers. */
 export interface Weight {
-  shape: number[];
+  shape: readonly number[];
   dtype: string;
   data: Float32Array | Int32Array | Uint8Array;
+}
+
+/** A weight in a file of its own, its numbers one behind the other, that TensorFlow maps into memory. */
+export interface MappedWeight {
+  shape: readonly number[];
+  dtype: "float32" | "bfloat16" | "float16";
+  /** Absolute path. */
+  file: string;
 }
 
 /** A graph that TensorFlow itself cannot run as it stands; the op-by-op path may. */
@@ -71,7 +79,7 @@ const dataTypes: Record<string, number> = {
 export interface GraphDefOptions {
   nodes: JsonNode[];
   /** The weight of each Const node, by the node's name. */
-  weight: (name: string) => Weight | undefined;
+  weight: (name: string) => Weight | MappedWeight | undefined;
   /** Tensors that are wanted, as `node` or `node:1`. */
   outputs: string[];
 }
@@ -182,18 +190,31 @@ function unfuse(node: JsonNode): JsonNode[] {
   }));
 }
 
-function nodeDef(node: JsonNode, weight: (name: string) => Weight | undefined): Buffer {
-  if (node.op === "Const" && !weight(node.name)) throw new UnsupportedGraph(`the constant ${node.name} has no value`);
+function nodeDef(node: JsonNode, weightOf: GraphDefOptions["weight"]): Buffer {
+  const weight = node.op === "Const" ? weightOf(node.name) : undefined;
+  if (node.op === "Const" && !weight) throw new UnsupportedGraph(`the constant ${node.name} has no value`);
+  if (weight && "file" in weight) return mappedConstant(node.name, weight);
   const attributes = Object.entries(node.attr ?? {})
     // What shape inference noted down; TensorFlow does it again.
     .filter(([name]) => !name.startsWith("_"))
     .map(([name, value]) => {
-      const tensor = node.op === "Const" && name === "value" ? weight(node.name) : undefined;
-      if (tensor) return entry(5, name, message(8, tensorProto(tensor, node.attr?.dtype?.type)));
+      if (weight && name === "value") return entry(5, name, message(8, tensorProto(weight, node.attr?.dtype?.type)));
       return entry(5, name, attribute(value, `${node.name} (${node.op}), attribute ${name}`));
     });
   const inputs = dataInputs(node).map((input) => bytes(3, input));
   return Buffer.concat([bytes(1, node.name), bytes(2, node.op), ...inputs, ...attributes]);
+}
+
+const mappedTypes = { float32: "DT_FLOAT", bfloat16: "DT_BFLOAT16", float16: "DT_HALF" };
+
+function mappedConstant(name: string, { shape, dtype, file }: MappedWeight): Buffer {
+  return Buffer.concat([
+    bytes(1, name),
+    bytes(2, "ImmutableConst"),
+    entry(5, "dtype", integer(6, dataType(mappedTypes[dtype]))),
+    entry(5, "shape", message(7, shapeProto({ dim: shape.map((size) => ({ size })) }))),
+    entry(5, "memory_region_name", bytes(2, file)),
+  ]);
 }
 
 /** AttrValue. */
