@@ -58,7 +58,7 @@ describeOnNative("the session of a network", ({ tolerance }) => {
       });
       // Nothing larger than the layer leaves the session.
       expect(pooled[i]!.shape).toEqual([2, layer.width]);
-      const [seen, wanted] = [await pooled[i]!.data(), await expected.data()];
+      const [seen, wanted] = [await pooled[i]!.data<"float32">(), await expected.data<"float32">()];
       const largest = wanted.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
       const worst = wanted.reduce((most, value, at) => Math.max(most, Math.abs(value - seen[at]!)), 0);
       expect({ layer: layer.name, ok: worst <= tolerance * largest, difference: worst / largest }).toMatchObject({ ok: true }); // prettier-ignore

@@ -44,7 +44,11 @@ describeOnNative("weights of a session", ({ tolerance }) => {
     const sessions = path.join(root, "cache", "sessions");
     return readdirSync(sessions).filter((name) => !name.endsWith(".lock")).map((name) => path.join(sessions, name)); // prettier-ignore
   };
-  const mapped = () => path.join(entries()[0]!, readdirSync(entries()[0]!).find((name) => /^\d+\.bin$/.test(name))!);
+  const mapped = () =>
+    path.join(
+      entries()[0]!,
+      readdirSync(entries()[0]!).find((name) => /^\d+\.bin$/.test(name))!,
+    );
 
   test("mapped or in the graph, the session equals the execution op by op, and leaves no tensors", async () => {
     const before = tf.memory().numTensors;

@@ -1,8 +1,10 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { type JsonNode, UnsupportedGraph, type Weight } from "../backend/graph-def.js";
+import type { HalfPrecision } from "../backend/half-precision.js";
 import { openNativeSession, type NativeSession, type NativeSessionOptions } from "../backend/native-session.js";
 import { GraphBuilder, type NodeDef } from "../convert/graph-builder.js";
+import { expected } from "../errors.js";
 import { digestOfGraph, loadGraphModel, type GraphFiles } from "./graph-files.js";
 import type { LayerRequest } from "./layers.js";
 import { poolingNodes } from "./pooling-nodes.js";
@@ -30,6 +32,8 @@ interface ForwardPassOptions {
   inputNode: string;
   /** As `digestOfGraph` gives it, where it is known. */
   digest?: string;
+  /** In which a session computes convolutions and matrix products, where not in single precision. */
+  half?: HalfPrecision;
 }
 
 /** The fastest that the active backend has. */
@@ -54,7 +58,7 @@ type Wanted = Pick<NativeSessionOptions, "outputs" | "continuation">;
 
 /** By a session of native TensorFlow, opened anew for other nodes; op by op where TensorFlow cannot run the graph. */
 function nativeForwardPass(options: ForwardPassOptions): ForwardPass {
-  const { files } = options;
+  const { files, half } = options;
   let opened: { key: string; session: NativeSession } | undefined;
   let eager: ForwardPass | undefined;
   let digest = options.digest;
@@ -66,11 +70,12 @@ function nativeForwardPass(options: ForwardPassOptions): ForwardPass {
     opened = undefined;
     digest ??= await digestOfGraph(files);
     try {
-      const session = await openNativeSession({ modelJson: files.modelFile, digest, ...(await wanted()) });
+      const session = await openNativeSession({ modelJson: files.modelFile, digest, half, ...(await wanted()) });
       opened = { key, session };
       return session;
     } catch (error) {
       if (!(error instanceof UnsupportedGraph)) throw error;
+      if (half) throw expected("a graph that TensorFlow's session runs", `--compute-precision ${half}`, error.message);
       eager = await eagerForwardPass(options);
       return undefined;
     }

@@ -94,38 +94,55 @@ export interface GraphDefResult {
 }
 
 /**
- * Writes the part of a graph that its outputs need.
+ * The part of a graph that its outputs need, as plain operations, each behind those that it reads.
  *
- * @throws UnsupportedGraph where the graph has functions, resources or operations of TensorFlow.js alone, or not exactly
- * one input.
+ * @throws UnsupportedGraph where the graph has loops, operations of TensorFlow.js alone, or not exactly one input.
  */
-export function graphDef({ nodes, weight, outputs }: GraphDefOptions): GraphDefResult {
+export function plainNodes({ nodes, outputs }: Pick<GraphDefOptions, "nodes" | "outputs">): JsonNode[] {
   const needed = ancestors(nodes, outputs);
   const inputs = needed.filter(({ op }) => op === "Placeholder");
   if (inputs.length !== 1) throw new UnsupportedGraph(`it has ${inputs.length} inputs`);
-  const written = needed.flatMap(unfuse).map((node) => bytes(1, nodeDef(node, weight)));
+  return needed.flatMap(unfuse);
+}
+
+/**
+ * Writes a graph.
+ *
+ * @param options.nodes as {@link plainNodes} gives them.
+ * @throws UnsupportedGraph where the graph has functions, resources or constants without a value.
+ */
+export function graphDef({ nodes, weight, outputs }: GraphDefOptions): GraphDefResult {
+  const written = nodes.map((node) => bytes(1, nodeDef(node, weight)));
   const versions = message(4, integer(1, 1882), integer(2, 12));
   return {
     graph: Buffer.concat([...written, versions]),
-    input: inputs[0]!,
+    input: nodes.find(({ op }) => op === "Placeholder")!,
     outputs: outputs.map((name) => (name.includes(":") ? name : `${name}:0`)),
   };
 }
 
-/** The nodes that the outputs depend on, in the graph's order. */
+/** The nodes that the outputs depend on, each behind those that it reads. */
 function ancestors(nodes: JsonNode[], outputs: string[]): JsonNode[] {
   const byName = new Map(nodes.map((node) => [node.name, node]));
-  const seen = new Set<string>();
+  const sorted = new Set<JsonNode>();
+  const above = new Set<string>();
+  // Not by recursion: a graph may be deeper than the stack.
   const open = outputs.map(nodeOf);
   while (open.length > 0) {
-    const name = open.pop()!;
-    if (seen.has(name)) continue;
-    seen.add(name);
+    const name = open.at(-1)!;
     const node = byName.get(name);
     if (!node) throw new UnsupportedGraph(`it has no node ${name}`);
-    open.push(...dataInputs(node).map(nodeOf));
+    const missing = dataInputs(node).map(nodeOf).filter((input) => !sorted.has(byName.get(input)!)); // prettier-ignore
+    if (missing.length === 0 || sorted.has(node)) {
+      sorted.add(node);
+      above.delete(open.pop()!);
+      continue;
+    }
+    if (above.has(name)) throw new UnsupportedGraph(`it has a loop through ${name}`);
+    above.add(name);
+    open.push(...missing);
   }
-  return nodes.filter(({ name }) => seen.has(name));
+  return [...sorted];
 }
 
 /** Inputs that carry values; control inputs (`^name`) only order side effects, which inference has none of. */

@@ -61,7 +61,7 @@ function openFiles(files: string[]): { read(length: number): Promise<Buffer>; cl
   let open: fs.FileHandle | undefined;
   let next = 0;
   const fill = async (into: Buffer): Promise<void> => {
-    for (let at = 0; at < into.length; ) {
+    for (let at = 0; at < into.length;) {
       const file = files[open ? next - 1 : next];
       if (file === undefined) throw new Error("The weight files hold less than the model's JSON tells of them");
       try {

@@ -6,7 +6,8 @@ import * as tf from "@tensorflow/tfjs";
 
 import { readJson } from "../files.js";
 
-import { dataType, graphDef, type JsonNode, type MappedWeight, shapeProto, UnsupportedGraph, type Weight } from "./graph-def.js"; // prettier-ignore
+import { dataType, graphDef, type JsonNode, type MappedWeight, plainNodes, shapeProto, UnsupportedGraph, type Weight } from "./graph-def.js"; // prettier-ignore
+import { castToHalf, type HalfPrecision, planHalf } from "./half-precision.js";
 import type { WeightGroup } from "./model-weights.js";
 import { loadedNative } from "./native.js";
 import { bytes, entry, integer, message } from "./protobuf.js";
@@ -21,6 +22,8 @@ export interface NativeSessionOptions {
   outputs: string[];
   /** What goes on from the graph's nodes, e.g. poolings. */
   continuation?: { nodes: JsonNode[]; weights: ReadonlyMap<string, Weight> };
+  /** In which convolutions and matrix products are computed, where not in single precision. */
+  half?: HalfPrecision;
   /**
    * Bytes of large weights that the graph itself holds; the others are mapped. Default: none, but on a GPU, which would
    * be sent a mapped weight at each run, as many as a message can hold.
@@ -56,12 +59,16 @@ export async function openNativeSession(options: NativeSessionOptions): Promise<
   const model = (await readJson(modelJson, "a GraphModel")) as GraphModelJson;
   const own = model.modelTopology?.node;
   if (!own) throw new UnsupportedGraph(`${modelJson} is no GraphModel`);
-  const nodes = [...own, ...(continuation?.nodes ?? [])];
-  const weights = new Map(await sessionWeights({ modelJson, groups: model.weightsManifest ?? [], digest }));
+  const wanted = [...new Set(outputs)];
+  const nodes = plainNodes({ nodes: [...own, ...(continuation?.nodes ?? [])], outputs: wanted });
+  const plan = options.half && planHalf(nodes, options.half);
+  const half = plan && { precision: plan.precision, names: plan.constants };
+  const weights = new Map(await sessionWeights({ modelJson, groups: model.weightsManifest ?? [], digest, half }));
   continuation?.weights.forEach((weight, name) => weights.set(name, weight));
   await takeIn(weights, options.inGraph ?? (native.gpu ? largest : 0));
-  const wanted = [...new Set(outputs)];
-  const graph = graphDef({ nodes, weight: (name) => weights.get(name), outputs: wanted });
+  const weight = (name: string) => weights.get(name);
+  const isHalf = (name: string) => /^b?float16$/.test(weight(name)?.dtype ?? "");
+  const graph = graphDef({ ...(plan ? castToHalf({ nodes, outputs: wanted, plan, isHalf }) : { nodes, outputs: wanted }), weight }); // prettier-ignore
 
   const folder = await fs.mkdtemp(path.join(os.tmpdir(), "frozen-eval-session-"));
   try {

@@ -113,9 +113,9 @@ async function write(folder: string, key: string, { modelJson, groups, half }: S
     if (isLarge) {
       const file = `${index.weights.length}.bin`;
       await put(file, bytes);
-      index.weights.push({ name, shape, dtype: kept === data ? dtype : half!.precision, file, offset: 0 });
+      index.weights.push({ name, shape: [...shape], dtype: kept === data ? dtype : half!.precision, file, offset: 0 });
     } else {
-      index.weights.push({ name, shape, dtype, file: smallFile, offset: at });
+      index.weights.push({ name, shape: [...shape], dtype, file: smallFile, offset: at });
       // Each begins where any number may.
       small.push(bytes, new Uint8Array(-bytes.length & 3));
       at += bytes.length + (-bytes.length & 3);

@@ -1,3 +1,4 @@
+import type { HalfPrecision } from "../backend/half-precision.js";
 import type { SplitName } from "../datasets/dataset.js";
 import type { FeatureSource } from "./source.js";
 
@@ -16,6 +17,9 @@ export interface FeatureSet {
     /** Where training images are augmented. */
     trainTransform?: string;
     precision: string;
+    /** In which products were computed, where not in float32, and what that changed in each layer. */
+    computePrecision?: HalfPrecision;
+    precisionLoss?: Record<string, number>;
   } | null;
   /** Images that could not be read and were left out. */
   skipped: { id: string; reason: string }[];

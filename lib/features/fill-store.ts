@@ -43,7 +43,9 @@ export async function fillStore(
     return { store: await openStore({ folder, key: place.key }), images: 0, seconds: 0 };
   }
   const listing = listingOf(split, place.key.views?.count);
-  const writer = await openStoreWriter({ place, layers, listing, classes: dataset.classes });
+  const loss = place.key.computePrecision && (await precisionLoss(options));
+  const measured = layers.map((layer) => (loss ? { ...layer, precisionLoss: loss[layer.name] } : layer));
+  const writer = await openStoreWriter({ place, layers: measured, listing, classes: dataset.classes });
   try {
     const started = Date.now();
     const images = writer.end - writer.firstMissingRow;
@@ -119,6 +121,28 @@ async function passImages(options: FillStoreOptions & { writer: StoreWriter; siz
   } finally {
     task.end();
   }
+}
+
+/** What half precision changes in the first images of the split, told before it is used. */
+async function precisionLoss(options: FillStoreOptions): Promise<Record<string, number>> {
+  const { backbone, split, place, requests, batchSize = 16, workers, progress = silent } = options;
+  const images = imageBatches({
+    count: split.size,
+    source: (index) => split.source(index),
+    order: Uint32Array.from({ length: Math.min(batchSize, split.size) }, (_, i) => i),
+    transform: place.key.transform,
+    ...{ seed: place.key.views?.seed, batchSize, workers, lookAhead: 1, onBadImage: "skip" },
+  });
+  let loss: Record<string, number> = {};
+  for await (const { rows, pixels, height, width } of images) {
+    if (rows.length === 0) break;
+    const batch = tf.tensor4d(pixels, [rows.length, height, width, 3]);
+    loss = await backbone.precisionLoss({ pixels: batch, layers: requests });
+    batch.dispose();
+  }
+  const told = Object.entries(loss).map(([name, value]) => `${name} ${value.toExponential(1)}`);
+  progress.note(`${place.key.computePrecision} changes the features of ${split.name} by ${told.join(", ")}`);
+  return loss;
 }
 
 /** Of each layer, [batch, width] as plain numbers. */

@@ -121,6 +121,9 @@ const recordSchema = z
         /** Where training images were augmented: what was done to them. */
         trainTransform: z.string().optional(),
         precision: z.string(),
+        /** Where products were not computed in float32: in what, and the relative difference in each layer. */
+        computePrecision: z.string().optional(),
+        precisionLoss: z.record(z.string(), z.number()).optional(),
       })
       .nullable(),
     data: z.strictObject({
