@@ -5,7 +5,7 @@ import type { ComputePrecision } from "../backend/half-precision.js";
 import { expectHalfSupport } from "../backend/half-support.js";
 import { expected, UserError } from "../errors.js";
 import { applyPooling } from "./apply-pooling.js";
-import { openForwardPass, type ForwardPass } from "./forward-pass.js";
+import { openForwardPass, type Execution, type ForwardPass } from "./forward-pass.js";
 import { digestOfGraph, openGraphFiles } from "./graph-files.js";
 import { dtypeOf, graphOf } from "./graph.js";
 import type { LayerRequest } from "./layers.js";
@@ -21,6 +21,8 @@ export interface Backbone {
   taps: Tap[];
   /** In which convolutions and matrix products are computed. */
   computePrecision: ComputePrecision;
+  /** Whether images pass through TensorFlow's session or op by op; undefined before the first did. */
+  readonly execution?: Execution;
   /**
    * Features of a batch of images: one forward pass for all layers, no further than the deepest of them.
    *
@@ -72,6 +74,9 @@ export async function loadBackbone(options: { dir: string; computePrecision?: Co
     digest,
     taps: manifest.taps,
     computePrecision,
+    get execution() {
+      return forward.execution;
+    },
     extract: (images) => extractBy(forward, images),
     precisionLoss: async (images) => {
       if (!half) return Object.fromEntries(images.layers.map(({ name }) => [name, 0]));

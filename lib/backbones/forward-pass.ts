@@ -24,8 +24,12 @@ export interface ForwardPass {
    * @returns [N, width] a layer, in order; undefined where the graph does not give what the layers' taps say.
    */
   runPooled?(options: { input: tf.Tensor4D; layers: readonly LayerRequest[] }): Promise<tf.Tensor2D[] | undefined>;
+  /** How the last run was done: by TensorFlow's session, or op by op; undefined before the first. */
+  readonly execution?: Execution;
   dispose(): void;
 }
+
+export type Execution = "session" | "op by op";
 
 interface ForwardPassOptions {
   files: GraphFiles;
@@ -46,6 +50,7 @@ export async function openForwardPass(options: ForwardPassOptions): Promise<Forw
 export async function eagerForwardPass({ files, inputNode }: ForwardPassOptions): Promise<ForwardPass> {
   const model = await loadGraphModel(files);
   return {
+    execution: "op by op",
     run: async ({ input, nodes }) => {
       const outputs = model.execute({ [inputNode]: input }, nodes);
       return Array.isArray(outputs) ? outputs : [outputs];
@@ -81,6 +86,9 @@ function nativeForwardPass(options: ForwardPassOptions): ForwardPass {
     }
   };
   return {
+    get execution() {
+      return opened ? "session" : eager?.execution;
+    },
     run: async ({ input, nodes }) => {
       const session = await sessionFor(JSON.stringify(nodes), async () => ({ outputs: nodes }));
       return session ? session.run(input) : eager!.run({ input, nodes });

@@ -11,7 +11,7 @@ import { silent } from "../progress.js";
 import type { Progress } from "../progress.js";
 import type { FeatureSet } from "./feature-set.js";
 import type { FeatureSource } from "./source.js";
-import { fillStore, layerSpec } from "./fill-store.js";
+import { defaultBatchSize, fillStore, layerSpec } from "./fill-store.js";
 import { sameLayer } from "./store-format.js";
 import type { StoreKey, StorePlace } from "./store-format.js";
 import type { FeatureStore } from "./store.js";
@@ -57,7 +57,15 @@ export interface ExtractFeaturesOptions {
  * @throws UserError where a layer, a split or the transform is wrong, images cannot be read, or the disk is full.
  */
 export async function extractFeatures(options: ExtractFeaturesOptions): Promise<FeatureSet> {
-  const { backbone, dataset, precision = "float32", onBadImage = "stop", part, progress = silent } = options;
+  const {
+    backbone,
+    dataset,
+    precision = "float32",
+    batchSize = defaultBatchSize,
+    onBadImage = "stop",
+    part,
+    progress = silent,
+  } = options;
   const transform = parseTransform(options.transform ?? backbone.manifest.transform);
   checkSize(backbone, transform);
   const requests = parseLayers({ text: options.layers ?? "all", taps: backbone.taps });
@@ -105,7 +113,7 @@ export async function extractFeatures(options: ExtractFeaturesOptions): Promise<
     },
     backbone: { title, arch, digest: backbone.digest, transform: transform.text, precision, ...half },
     skipped,
-    extraction,
+    extraction: extraction.images > 0 ? { ...extraction, execution: backbone.execution, batchSize } : extraction,
     close,
   };
 }

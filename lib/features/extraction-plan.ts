@@ -4,7 +4,7 @@ import type { DatasetSplit, SplitName } from "../datasets/dataset.js";
 import { imageBatches } from "../images/pipeline.js";
 import { parseTransform } from "../images/transform.js";
 import { placeOf, splitsOf } from "./extract.js";
-import { forward, layerSpec } from "./fill-store.js";
+import { defaultBatchSize, forward, layerSpec } from "./fill-store.js";
 import { trainingTransform, type LiveFeaturesOptions } from "./live.js";
 import { findStore, type StoreKey } from "./store-format.js";
 import { rowsOfPart } from "./store-part.js";
@@ -31,7 +31,7 @@ export interface PlanExtractionOptions extends LiveFeaturesOptions {
 
 /** Looks at what is in the store, and measures one batch of what is not. Writes nothing. */
 export async function planExtraction(options: PlanExtractionOptions): Promise<ExtractionPlan> {
-  const { backbone, dataset, precision = "float32", batchSize = 16, views, liveImages = 0 } = options;
+  const { backbone, dataset, precision = "float32", batchSize = defaultBatchSize, views, liveImages = 0 } = options;
   const transform = parseTransform(options.transform ?? backbone.manifest.transform).text;
   const layers = parseLayers({ text: options.layers ?? "all", taps: backbone.taps });
   const rowBytes = layers.reduce((sum, { width }) => sum + width, 0) * (precision === "float16" ? 2 : 4);

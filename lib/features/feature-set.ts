@@ -1,4 +1,5 @@
 import type { HalfPrecision } from "../backend/half-precision.js";
+import type { Execution } from "../backbones/forward-pass.js";
 import type { SplitName } from "../datasets/dataset.js";
 import type { FeatureSource } from "./source.js";
 
@@ -24,6 +25,13 @@ export interface FeatureSet {
   /** Images that could not be read and were left out. */
   skipped: { id: string; reason: string }[];
   /** What was computed now, not found in a store. */
-  extraction: { images: number; seconds: number };
+  extraction: {
+    images: number;
+    seconds: number;
+    /** How images passed through the backbone; absent where none did. */
+    execution?: Execution;
+    /** How many at once. */
+    batchSize?: number;
+  };
   close(): Promise<void>;
 }

@@ -16,6 +16,12 @@ import type { FeatureStore } from "./store.js";
 import { openStoreWriter } from "./store-writer.js";
 import type { StoreWriter } from "./store-writer.js";
 
+/**
+ * Images that pass through a backbone at once. The last bits of features depend on it, so it is the same everywhere: then a
+ * run that goes on writes what an undisturbed one would have.
+ */
+export const defaultBatchSize = 16;
+
 export interface FillStoreOptions {
   backbone: Backbone;
   dataset: Dataset;
@@ -23,7 +29,7 @@ export interface FillStoreOptions {
   /** Its key tells transform and views. */
   place: StorePlace;
   requests: LayerRequest[];
-  /** Images that pass through the backbone at once; taken down to a power of two. Default: 16. */
+  /** Images that pass through the backbone at once; taken down to a power of two. Default: {@link defaultBatchSize}. */
   batchSize?: number;
   workers?: number;
   lookAhead?: number;
@@ -87,7 +93,7 @@ async function passImages(options: FillStoreOptions & { writer: StoreWriter; siz
   const { views } = place.key;
   const { firstMissingRow: first, end: last } = writer;
   const layers = requests.filter(({ name }) => writer.missing.some((layer) => layer.name === name));
-  const batchSize = batchSizeOf(options.batchSize ?? 16, writer.batchBoundary);
+  const batchSize = batchSizeOf(options.batchSize ?? defaultBatchSize, writer.batchBoundary);
   const rows = Uint32Array.from({ length: last - first }, (_, i) => first + i);
   const images = imageBatches({
     count: split.size,
@@ -125,7 +131,7 @@ async function passImages(options: FillStoreOptions & { writer: StoreWriter; siz
 
 /** What half precision changes in the first images of the split, told before it is used. */
 async function precisionLoss(options: FillStoreOptions): Promise<Record<string, number>> {
-  const { backbone, split, place, requests, batchSize = 16, workers, progress = silent } = options;
+  const { backbone, split, place, requests, batchSize = defaultBatchSize, workers, progress = silent } = options;
   const images = imageBatches({
     count: split.size,
     source: (index) => split.source(index),
