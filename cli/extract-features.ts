@@ -8,7 +8,7 @@ import { openExtraction } from "./features.js";
 export const extractFeatures = command(extractionSettings, async ({ launch, slurm, ...settings }, context) => {
   if (launch !== undefined) return launched(settings, { launch, slurm }, context);
   const { prepareBackend } = await import("../lib/backend/backend.js");
-  await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
+  const { threads } = await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
   const { shard, ...extraction } = settings;
   const opened = await openExtraction(extraction, context);
   const options = { ...opened.options, part: shard === undefined ? undefined : parsePart(shard) };
@@ -23,11 +23,15 @@ export const extractFeatures = command(extractionSettings, async ({ launch, slur
   }
   const { extractFeatures: extract } = await import("../lib/features/extract.js");
   const features = await extract(options);
-  const { images, seconds } = features.extraction;
+  const { images, seconds, execution, batchSize } = features.extraction;
   const stores = Object.values(features.splits).map(({ origin, size }) => ({ folder: origin.folder as string, size }));
   await features.close();
   const nothing = stores.length === 0 ? "This part has no images." : "All was there.";
-  const done = images === 0 ? nothing : `${images} images, ${(images / seconds).toFixed(1)} a second.`;
+  const how = execution === "session" ? "in TensorFlow's session" : execution;
+  const done =
+    images === 0
+      ? nothing
+      : `${images} images, ${(images / seconds).toFixed(1)} a second, ${how}, ${batchSize} at once, ${threads} threads.`;
   const skipped = features.skipped.length === 0 ? "" : ` ${features.skipped.length} bad images were left out.`;
   return {
     text: [`${done}${skipped}`, ...stores.map(({ folder, size }) => `${folder}: ${size} images`)].join("\n"),
@@ -45,14 +49,14 @@ async function launched(
   const { describeBackbone } = await import("../lib/backbones/backbone.js");
   const { launchExtraction } = await import("../lib/features/launched-extraction.js");
   const { printSettings } = await import("../lib/settings/print.js");
-  const { threads, featuresRoot: root, backbone, data, ...rest } = settings;
+  const { threads, featuresRoot: root, backbone, computePrecision, data, ...rest } = settings;
   const given = { ...settings, threads: undefined, workers: undefined };
   const stores = await launchExtraction({
     ...rest,
     root,
     threads,
     slurm,
-    backbone: await describeBackbone({ dir: backbone }),
+    backbone: await describeBackbone({ dir: backbone, computePrecision }),
     dataset: await openDataset({ spec: data, progress }),
     place: parseLaunch(launch),
     settings: printSettings({ settings: given }),

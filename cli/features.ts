@@ -13,7 +13,7 @@ export async function openExtraction(
   const { loadBackbone } = await import("../lib/backbones/backbone.js");
   const { openDataset } = await import("../lib/datasets/open.js");
   const dataset = await openDataset({ spec: settings.data, progress });
-  const backbone = await loadBackbone({ dir: settings.backbone });
-  const { featuresRoot: root, imageBatchSize: batchSize, ...rest } = settings;
+  const backbone = await loadBackbone({ dir: settings.backbone, computePrecision: settings.computePrecision });
+  const { featuresRoot: root, imageBatchSize: batchSize, computePrecision: _, ...rest } = settings;
   return { options: { ...rest, backbone, dataset, root, batchSize, progress, signal }, backbone, dataset };
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 
@@ -7,6 +7,7 @@ import * as tf from "@tensorflow/tfjs";
 import { type JsonAttribute, type JsonNode, UnsupportedGraph } from "../../lib/backend/graph-def.js";
 import { openNativeSession } from "../../lib/backend/native-session.js";
 import { prepareBackend } from "../../lib/backend/backend.js";
+import { sha256 } from "../../lib/files.js";
 import { random } from "../../lib/random.js";
 import { describeOnNative } from "../backends.js";
 
@@ -141,6 +142,11 @@ describeOnNative("the native session", ({ tolerance }) => {
       JSON.stringify({ format: "graph-model", modelTopology: { node: nodes }, weightsManifest }),
     );
   };
+  const open = async ({ outputs: asked }: { outputs: string[] }) => {
+    const parts = ["model.json", "1.bin", "2.bin"].map((name) => path.join(folder, name)).filter(existsSync);
+    const digest = sha256(Buffer.concat(parts.map((file) => readFileSync(file))));
+    return openNativeSession({ modelJson, digest, outputs: asked });
+  };
   const eager = async (graph: ReturnType<typeof smallGraph>, input: tf.Tensor) => {
     const { nodes, weights, data } = graph;
     const model = await tf.loadGraphModel({
@@ -161,7 +167,7 @@ describeOnNative("the native session", ({ tolerance }) => {
     write(graph);
     const before = tf.memory().numTensors;
     const left = sessions();
-    const session = await openNativeSession({ modelJson, outputs });
+    const session = await open({ outputs });
     expect(sessions()).toEqual(left);
     for (const batch of [1, 5]) {
       const input = tf.tensor(
@@ -188,7 +194,7 @@ describeOnNative("the native session", ({ tolerance }) => {
 
   test("an output may be asked for twice", async () => {
     write(smallGraph());
-    const session = await openNativeSession({ modelJson, outputs: ["pooled", "pooled"] });
+    const session = await open({ outputs: ["pooled", "pooled"] });
     const input = tf.ones([1, 9, 9, 3]);
     const [first, second] = session.run(input);
     first!.dispose();
@@ -224,7 +230,7 @@ describeOnNative("the native session", ({ tolerance }) => {
     change(graph);
     write(graph);
     const before = tf.memory().numTensors;
-    const opening = openNativeSession({ modelJson, outputs: asked });
+    const opening = open({ outputs: asked });
     await expect(opening).rejects.toBeInstanceOf(UnsupportedGraph);
     await expect(opening).rejects.toThrow(message);
     expect(tf.memory().numTensors).toBe(before);
@@ -232,12 +238,12 @@ describeOnNative("the native session", ({ tolerance }) => {
 
   test("refuses what is no GraphModel, and another backend", async () => {
     writeFileSync(modelJson, "{}");
-    await expect(openNativeSession({ modelJson, outputs })).rejects.toThrow("is no GraphModel");
+    await expect(open({ outputs })).rejects.toThrow("is no GraphModel");
     writeFileSync(modelJson, "{");
-    await expect(openNativeSession({ modelJson, outputs })).rejects.toThrow("Expected JSON for a GraphModel");
+    await expect(open({ outputs })).rejects.toThrow("Expected JSON for a GraphModel");
     await prepareBackend({ device: "wasm" });
     write(smallGraph());
-    await expect(openNativeSession({ modelJson, outputs })).rejects.toThrow("native TensorFlow is not the backend");
+    await expect(open({ outputs })).rejects.toThrow("native TensorFlow is not the backend");
     await prepareBackend({ device: "native" });
     expect(readFileSync(modelJson, "utf8")).toContain("graph-model");
   });

@@ -4,6 +4,7 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
+import { digestOfGraph, openGraphFiles } from "../../lib/backbones/graph-files.js";
 import { openNativeSession } from "../../lib/backend/native-session.js";
 import { convertCheckpoint } from "../../lib/convert/convert.js";
 import { readNpy } from "../../lib/features/npy-file.js";
@@ -31,6 +32,7 @@ describeOnNative("a converted vision transformer", () => {
     expect(manifest.flops).toBe(2 * block + 2 * 16 * 48 * 3 * 14 * 14);
     const session = await openNativeSession({
       modelJson: path.join(dir, "model.json"),
+      digest: await digestOfGraph(await openGraphFiles(dir)),
       outputs: manifest.taps.map(({ node }) => node),
     });
     const { shape, data } = await readNpy({ file: model("input_nhwc.npy") });

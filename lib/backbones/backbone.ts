@@ -1,9 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { ensureBackend } from "../backend/backend.js";
+import type { ComputePrecision } from "../backend/half-precision.js";
+import { expectHalfSupport } from "../backend/half-support.js";
 import { expected, UserError } from "../errors.js";
 import { applyPooling } from "./apply-pooling.js";
-import { openForwardPass, type ForwardPass } from "./forward-pass.js";
+import { openForwardPass, type Execution, type ForwardPass } from "./forward-pass.js";
 import { digestOfGraph, openGraphFiles } from "./graph-files.js";
 import { dtypeOf, graphOf } from "./graph.js";
 import type { LayerRequest } from "./layers.js";
@@ -17,10 +19,14 @@ export interface DescribedBackbone {
   /** The sha256 over the graph's JSON and its weight files. */
   digest: string;
   taps: Tap[];
+  /** In which convolutions and matrix products are computed. */
+  computePrecision: ComputePrecision;
 }
 
 /** A frozen network with named places where features are taken. */
 export interface Backbone extends DescribedBackbone {
+  /** Whether images pass through TensorFlow's session or op by op; undefined before the first did. */
+  readonly execution?: Execution;
   /**
    * Features of a batch of images: one forward pass for all layers, no further than the deepest of them.
    *
@@ -29,6 +35,11 @@ export interface Backbone extends DescribedBackbone {
    * @throws UserError where the images have another size than the backbone's.
    */
   extract(options: { pixels: tf.Tensor4D; layers: readonly LayerRequest[] }): Promise<Record<string, tf.Tensor2D>>;
+  /**
+   * What half precision changes in each layer's features of a batch of images: the Euclidean length of the difference to
+   * those in single precision, divided by that of the latter. 0 in single precision.
+   */
+  precisionLoss(options: { pixels: tf.Tensor4D; layers: readonly LayerRequest[] }): Promise<Record<string, number>>;
   dispose(): void;
 }
 
@@ -37,42 +48,83 @@ export interface Backbone extends DescribedBackbone {
  *
  * @throws UserError as {@link loadBackbone}.
  */
-export async function describeBackbone({ dir }: { dir: string }): Promise<DescribedBackbone> {
+export async function describeBackbone(options: {
+  dir: string;
+  computePrecision?: ComputePrecision;
+}): Promise<DescribedBackbone> {
+  const { dir, computePrecision = "float32" } = options;
   const files = await openGraphFiles(dir);
   const manifest = await readManifest({ file: files.manifestFile, graph: graphOf(files.json) });
-  return { manifest, dir, digest: await digestOfGraph(files), taps: manifest.taps };
+  return { manifest, dir, digest: await digestOfGraph(files), taps: manifest.taps, computePrecision };
 }
 
 /**
  * Loads a backbone onto the TensorFlow.js backend in use; where none was chosen yet, onto the fastest that works.
  *
  * @param options.dir a folder with a GraphModel and its `backbone.json`; see `openGraphFiles`.
- * @throws UserError where the model, its weights or its manifest are missing or wrong.
+ * @param options.computePrecision in which convolutions and matrix products are computed. Default: float32.
+ * @throws UserError where the model, its weights or its manifest are missing or wrong, or this machine does not compute in
+ * that precision.
  */
-export async function loadBackbone({ dir }: { dir: string }): Promise<Backbone> {
+export async function loadBackbone(options: { dir: string; computePrecision?: ComputePrecision }): Promise<Backbone> {
+  const { dir, computePrecision = "float32" } = options;
   await ensureBackend();
+  const half = computePrecision === "float32" ? undefined : computePrecision;
+  if (half) await expectHalfSupport({ precision: half });
   const files = await openGraphFiles(dir);
   const graph = graphOf(files.json);
   const manifest = await readManifest({ file: files.manifestFile, graph });
   const dtype = dtypeOf(graph.nodes.get(manifest.input.node)!);
   const digest = await digestOfGraph(files);
-  const forward = await openForwardPass({ files, inputNode: manifest.input.node });
+  const inputNode = manifest.input.node;
+  const forward = await openForwardPass({ files, inputNode, digest, half });
+  const extractBy = async (pass: ForwardPass, { pixels, layers }: Parameters<Backbone["extract"]>[0]) => {
+    checkPixels(pixels, manifest);
+    const input = dtype === "float32" ? pixels.clone() : pixels.toInt();
+    try {
+      return await extractInBatches({ forward: pass, input, layers, batch: manifest.input.batch });
+    } finally {
+      input.dispose();
+    }
+  };
   return {
     manifest,
     dir,
     digest,
     taps: manifest.taps,
-    extract: async ({ pixels, layers }) => {
-      checkPixels(pixels, manifest);
-      const input = dtype === "float32" ? pixels.clone() : pixels.toInt();
+    computePrecision,
+    get execution() {
+      return forward.execution;
+    },
+    extract: (images) => extractBy(forward, images),
+    precisionLoss: async (images) => {
+      if (!half) return Object.fromEntries(images.layers.map(({ name }) => [name, 0]));
+      const single = await openForwardPass({ files, inputNode, digest });
       try {
-        return await extractInBatches({ forward, input, layers, batch: manifest.input.batch });
+        return await differences(await extractBy(single, images), await extractBy(forward, images));
       } finally {
-        input.dispose();
+        single.dispose();
       }
     },
     dispose: () => forward.dispose(),
   };
+}
+
+/** Of each tensor to the one of its name in `exact`, relative to that; both are disposed. */
+async function differences(exact: tf.NamedTensorMap, rounded: tf.NamedTensorMap): Promise<Record<string, number>> {
+  try {
+    const of = async (name: string) => {
+      const ratio = tf.tidy(() => tf.divNoNan(tf.norm(tf.sub(exact[name]!, rounded[name]!)), tf.norm(exact[name]!)));
+      try {
+        return [name, (await ratio.data())[0]!] as const;
+      } finally {
+        ratio.dispose();
+      }
+    };
+    return Object.fromEntries(await Promise.all(Object.keys(exact).map(of)));
+  } finally {
+    tf.dispose([exact, rounded]);
+  }
 }
 
 interface Extraction {
@@ -106,6 +158,8 @@ async function extractInBatches(options: Extraction & { batch: number | "any" })
 }
 
 async function extractBatch({ forward, input, layers }: Extraction): Promise<Record<string, tf.Tensor2D>> {
+  const pooled = await forward.runPooled?.({ input, layers });
+  if (pooled) return Object.fromEntries(layers.map(({ name }, i) => [name, pooled[i]!]));
   const nodes = [...new Set(layers.map(({ tap }) => tap.node))];
   const outputs = await forward.run({ input, nodes });
   try {

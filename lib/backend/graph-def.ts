@@ -42,9 +42,17 @@ export interface JsonNode {
 
 /** A weight as it stands in TensorFlow.js: `data` holds `shape`'s product of numbers. */
 export interface Weight {
-  shape: number[];
+  shape: readonly number[];
   dtype: string;
   data: Float32Array | Int32Array | Uint8Array;
+}
+
+/** A weight in a file of its own, its numbers one behind the other, that TensorFlow maps into memory. */
+export interface MappedWeight {
+  shape: readonly number[];
+  dtype: "float32" | "bfloat16" | "float16";
+  /** Absolute path. */
+  file: string;
 }
 
 /** A graph that TensorFlow itself cannot run as it stands; the op-by-op path may. */
@@ -71,7 +79,7 @@ const dataTypes: Record<string, number> = {
 export interface GraphDefOptions {
   nodes: JsonNode[];
   /** The weight of each Const node, by the node's name. */
-  weight: (name: string) => Weight | undefined;
+  weight: (name: string) => Weight | MappedWeight | undefined;
   /** Tensors that are wanted, as `node` or `node:1`. */
   outputs: string[];
 }
@@ -86,38 +94,55 @@ export interface GraphDefResult {
 }
 
 /**
- * Writes the part of a graph that its outputs need.
+ * The part of a graph that its outputs need, as plain operations, each behind those that it reads.
  *
- * @throws UnsupportedGraph where the graph has functions, resources or operations of TensorFlow.js alone, or not exactly
- * one input.
+ * @throws UnsupportedGraph where the graph has loops, operations of TensorFlow.js alone, or not exactly one input.
  */
-export function graphDef({ nodes, weight, outputs }: GraphDefOptions): GraphDefResult {
+export function plainNodes({ nodes, outputs }: Pick<GraphDefOptions, "nodes" | "outputs">): JsonNode[] {
   const needed = ancestors(nodes, outputs);
   const inputs = needed.filter(({ op }) => op === "Placeholder");
   if (inputs.length !== 1) throw new UnsupportedGraph(`it has ${inputs.length} inputs`);
-  const written = needed.flatMap(unfuse).map((node) => bytes(1, nodeDef(node, weight)));
+  return needed.flatMap(unfuse);
+}
+
+/**
+ * Writes a graph.
+ *
+ * @param options.nodes as {@link plainNodes} gives them.
+ * @throws UnsupportedGraph where the graph has functions, resources or constants without a value.
+ */
+export function graphDef({ nodes, weight, outputs }: GraphDefOptions): GraphDefResult {
+  const written = nodes.map((node) => bytes(1, nodeDef(node, weight)));
   const versions = message(4, integer(1, 1882), integer(2, 12));
   return {
     graph: Buffer.concat([...written, versions]),
-    input: inputs[0]!,
+    input: nodes.find(({ op }) => op === "Placeholder")!,
     outputs: outputs.map((name) => (name.includes(":") ? name : `${name}:0`)),
   };
 }
 
-/** The nodes that the outputs depend on, in the graph's order. */
+/** The nodes that the outputs depend on, each behind those that it reads. */
 function ancestors(nodes: JsonNode[], outputs: string[]): JsonNode[] {
   const byName = new Map(nodes.map((node) => [node.name, node]));
-  const seen = new Set<string>();
+  const sorted = new Set<JsonNode>();
+  const above = new Set<string>();
+  // Not by recursion: a graph may be deeper than the stack.
   const open = outputs.map(nodeOf);
   while (open.length > 0) {
-    const name = open.pop()!;
-    if (seen.has(name)) continue;
-    seen.add(name);
+    const name = open.at(-1)!;
     const node = byName.get(name);
     if (!node) throw new UnsupportedGraph(`it has no node ${name}`);
-    open.push(...dataInputs(node).map(nodeOf));
+    const missing = dataInputs(node).map(nodeOf).filter((input) => !sorted.has(byName.get(input)!)); // prettier-ignore
+    if (missing.length === 0 || sorted.has(node)) {
+      sorted.add(node);
+      above.delete(open.pop()!);
+      continue;
+    }
+    if (above.has(name)) throw new UnsupportedGraph(`it has a loop through ${name}`);
+    above.add(name);
+    open.push(...missing);
   }
-  return nodes.filter(({ name }) => seen.has(name));
+  return [...sorted];
 }
 
 /** Inputs that carry values; control inputs (`^name`) only order side effects, which inference has none of. */
@@ -182,18 +207,31 @@ function unfuse(node: JsonNode): JsonNode[] {
   }));
 }
 
-function nodeDef(node: JsonNode, weight: (name: string) => Weight | undefined): Buffer {
-  if (node.op === "Const" && !weight(node.name)) throw new UnsupportedGraph(`the constant ${node.name} has no value`);
+function nodeDef(node: JsonNode, weightOf: GraphDefOptions["weight"]): Buffer {
+  const weight = node.op === "Const" ? weightOf(node.name) : undefined;
+  if (node.op === "Const" && !weight) throw new UnsupportedGraph(`the constant ${node.name} has no value`);
+  if (weight && "file" in weight) return mappedConstant(node.name, weight);
   const attributes = Object.entries(node.attr ?? {})
     // What shape inference noted down; TensorFlow does it again.
     .filter(([name]) => !name.startsWith("_"))
     .map(([name, value]) => {
-      const tensor = node.op === "Const" && name === "value" ? weight(node.name) : undefined;
-      if (tensor) return entry(5, name, message(8, tensorProto(tensor, node.attr?.dtype?.type)));
+      if (weight && name === "value") return entry(5, name, message(8, tensorProto(weight, node.attr?.dtype?.type)));
       return entry(5, name, attribute(value, `${node.name} (${node.op}), attribute ${name}`));
     });
   const inputs = dataInputs(node).map((input) => bytes(3, input));
   return Buffer.concat([bytes(1, node.name), bytes(2, node.op), ...inputs, ...attributes]);
+}
+
+const mappedTypes = { float32: "DT_FLOAT", bfloat16: "DT_BFLOAT16", float16: "DT_HALF" };
+
+function mappedConstant(name: string, { shape, dtype, file }: MappedWeight): Buffer {
+  return Buffer.concat([
+    bytes(1, name),
+    bytes(2, "ImmutableConst"),
+    entry(5, "dtype", integer(6, dataType(mappedTypes[dtype]))),
+    entry(5, "shape", message(7, shapeProto({ dim: shape.map((size) => ({ size })) }))),
+    entry(5, "memory_region_name", bytes(2, file)),
+  ]);
 }
 
 /** AttrValue. */

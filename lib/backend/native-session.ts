@@ -4,17 +4,31 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { inside, readJson } from "../files.js";
+import { readJson } from "../files.js";
 
-import { dataType, graphDef, type JsonNode, shapeProto, UnsupportedGraph, type Weight } from "./graph-def.js";
+import { dataType, graphDef, type JsonNode, type MappedWeight, plainNodes, shapeProto, UnsupportedGraph, type Weight } from "./graph-def.js"; // prettier-ignore
+import { castToHalf, type HalfPrecision, planHalf } from "./half-precision.js";
+import type { WeightGroup } from "./model-weights.js";
 import { loadedNative } from "./native.js";
 import { bytes, entry, integer, message } from "./protobuf.js";
+import { sessionWeights } from "./session-weights.js";
 
 export interface NativeSessionOptions {
   /** Path of a GraphModel's `model.json`; its weight files stand beside it. */
   modelJson: string;
+  /** The sha256 over the JSON and the weight files. */
+  digest: string;
   /** The tensors to compute, as `node` or `node:1`. */
   outputs: string[];
+  /** What goes on from the graph's nodes, e.g. poolings. */
+  continuation?: { nodes: JsonNode[]; weights: ReadonlyMap<string, Weight> };
+  /** In which convolutions and matrix products are computed, where not in single precision. */
+  half?: HalfPrecision;
+  /**
+   * Bytes of large weights that the graph itself holds; the others are mapped. Default: none, but on a GPU, which would
+   * be sent a mapped weight at each run, as many as a message can hold.
+   */
+  inGraph?: number;
 }
 
 /** A GraphModel run by TensorFlow's own graph executor: one call for the whole graph, with operations fused. */
@@ -24,29 +38,37 @@ export interface NativeSession {
   dispose(): void;
 }
 
-/** A protobuf message holds 2 GiB at most. */
-const largest = 2 ** 31 - 2 ** 20;
+/** A protobuf message holds 2 GiB at most; the rest is for all that is no weight. */
+const largest = 2 ** 31 - 2 ** 26;
 
 /**
- * Opens a GraphModel as a SavedModel in a session of native TensorFlow. On the same graph it is some 1.5 times as fast
- * as executing op by op, and equal to it within rounding.
+ * Opens a GraphModel in a session of native TensorFlow. On the same graph it is some 1.5 times as fast as executing op by
+ * op, and equal to it within rounding.
  *
- * The SavedModel is written to a temporary folder, read by TensorFlow, and deleted.
+ * The graph is written as a SavedModel to a temporary folder, read by TensorFlow, and deleted; large weights are not in it
+ * but in files of the cache folder ({@link sessionWeights}), which TensorFlow maps into memory.
  *
  * @throws UnsupportedGraph where TensorFlow cannot run this graph, or native TensorFlow is not the backend: execute it op
  * by op instead.
- * @throws UserError where the model's files cannot be read.
+ * @throws UserError where the model's files cannot be read, or the cache folder cannot be written.
  */
-export async function openNativeSession({ modelJson, outputs }: NativeSessionOptions): Promise<NativeSession> {
+export async function openNativeSession(options: NativeSessionOptions): Promise<NativeSession> {
+  const { modelJson, digest, outputs, continuation } = options;
   const native = loadedNative();
   if (!native || tf.getBackend() !== "tensorflow") throw new UnsupportedGraph("native TensorFlow is not the backend");
   const model = (await readJson(modelJson, "a GraphModel")) as GraphModelJson;
-  const nodes = model.modelTopology?.node;
-  if (!nodes) throw new UnsupportedGraph(`${modelJson} is no GraphModel`);
-  const weights = await readWeights(modelJson, model);
+  const own = model.modelTopology?.node;
+  if (!own) throw new UnsupportedGraph(`${modelJson} is no GraphModel`);
   const wanted = [...new Set(outputs)];
-  const graph = graphDef({ nodes, weight: (name) => weights.get(name), outputs: wanted });
-  if (graph.graph.length > largest) throw new UnsupportedGraph("it is larger than 2 GiB");
+  const nodes = plainNodes({ nodes: [...own, ...(continuation?.nodes ?? [])], outputs: wanted });
+  const plan = options.half && planHalf(nodes, options.half);
+  const half = plan && { precision: plan.precision, names: plan.constants };
+  const weights = new Map(await sessionWeights({ modelJson, groups: model.weightsManifest ?? [], digest, half }));
+  continuation?.weights.forEach((weight, name) => weights.set(name, weight));
+  await takeIn(weights, options.inGraph ?? (native.gpu ? largest : 0));
+  const weight = (name: string) => weights.get(name);
+  const isHalf = (name: string) => /^b?float16$/.test(weight(name)?.dtype ?? "");
+  const graph = graphDef({ ...(plan ? castToHalf({ nodes, outputs: wanted, plan, isHalf }) : { nodes, outputs: wanted }), weight }); // prettier-ignore
 
   const folder = await fs.mkdtemp(path.join(os.tmpdir(), "frozen-eval-session-"));
   try {
@@ -71,28 +93,20 @@ export async function openNativeSession({ modelJson, outputs }: NativeSessionOpt
 
 interface GraphModelJson {
   modelTopology?: { node?: JsonNode[] };
-  weightsManifest?: { paths: string[]; weights: tf.io.WeightsManifestEntry[] }[];
+  weightsManifest?: WeightGroup[];
 }
 
-/** All weights as plain arrays, dequantised as TensorFlow.js does it. */
-async function readWeights(modelJson: string, model: GraphModelJson): Promise<Map<string, Weight>> {
-  const weights = new Map<string, Weight>();
-  const folder = path.dirname(modelJson);
-  for (const group of model.weightsManifest ?? []) {
-    const parts = await Promise.all(group.paths.map((name) => fs.readFile(inside(folder, name))));
-    const joined = Buffer.concat(parts);
-    const content = joined.buffer.slice(joined.byteOffset, joined.byteOffset + joined.length);
-    const tensors = tf.io.decodeWeights(content, group.weights);
-    try {
-      for (const [name, tensor] of Object.entries(tensors)) {
-        if (tensor.dtype === "string" || tensor.dtype === "complex64") continue;
-        weights.set(name, { shape: tensor.shape, dtype: tensor.dtype, data: await tensor.data() });
-      }
-    } finally {
-      tf.dispose(tensors);
-    }
+/** Makes numbers of mapped weights, the first ones, as many as there is room for. */
+async function takeIn(weights: Map<string, Weight | MappedWeight>, bytes: number): Promise<void> {
+  let room = bytes;
+  for (const [name, weight] of weights) {
+    if (!("file" in weight) || weight.dtype !== "float32") continue;
+    room -= weight.shape.reduce((product, size) => product * size, 4);
+    if (room < 0) return;
+    const { buffer, byteOffset, byteLength } = await fs.readFile(weight.file);
+    const data = new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
+    weights.set(name, { shape: weight.shape, dtype: weight.dtype, data });
   }
-  return weights;
 }
 
 function key(position: number): string {

@@ -1,7 +1,7 @@
 import type { LayerRequest } from "../backbones/layers.js";
+import { poolingNodes } from "../backbones/pooling-nodes.js";
 import type { GraphBuilder, GraphTensor } from "../convert/graph-builder.js";
 import { headNodes, type HeadFunction } from "./head-nodes.js";
-import { poolingNodes } from "./pooling-nodes.js";
 
 /**
  * Adds poolings and head to a graph behind its taps. Names that the graph uses itself are left to it.

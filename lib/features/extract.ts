@@ -1,5 +1,5 @@
 import type { Backbone, DescribedBackbone } from "../backbones/backbone.js";
-import type { LayerEntry } from "../backbones/layers.js";
+import type { LayerEntry, LayerRequest } from "../backbones/layers.js";
 import { parseLayers } from "../backbones/layers.js";
 import type { Dataset, DatasetSplit, SplitName } from "../datasets/dataset.js";
 import { expected } from "../errors.js";
@@ -11,8 +11,10 @@ import { silent } from "../progress.js";
 import type { Progress } from "../progress.js";
 import type { FeatureSet } from "./feature-set.js";
 import type { FeatureSource } from "./source.js";
-import { fillStore, layerSpec } from "./fill-store.js";
+import { defaultBatchSize, fillStore, layerSpec } from "./fill-store.js";
+import { sameLayer } from "./store-format.js";
 import type { StoreKey, StorePlace } from "./store-format.js";
+import type { FeatureStore } from "./store.js";
 import { rowsOfPart } from "./store-part.js";
 import type { StorePart } from "./store-part.js";
 import { openStoredSource } from "./stored-source.js";
@@ -60,13 +62,22 @@ export interface ExtractFeaturesOptions {
  * @throws UserError where a layer, a split or the transform is wrong, images cannot be read, or the disk is full.
  */
 export async function extractFeatures(options: ExtractFeaturesOptions): Promise<FeatureSet> {
-  const { backbone, dataset, precision = "float32", onBadImage = "stop", part, progress = silent } = options;
+  const {
+    backbone,
+    dataset,
+    precision = "float32",
+    batchSize = defaultBatchSize,
+    onBadImage = "stop",
+    part,
+    progress = silent,
+  } = options;
   const transform = parseTransform(options.transform ?? backbone.manifest.transform);
   checkSize(backbone, transform);
   const requests = parseLayers({ text: options.layers ?? "all", taps: backbone.taps });
   const extraction = { images: 0, seconds: 0 };
   const sources: Partial<Record<SplitName, FeatureSource>> = {};
   const skipped: FeatureSet["skipped"] = [];
+  const precisionLoss: Record<string, number> = {};
   const splits = splitsOf(dataset, options.splits);
   const close = async () => {
     for (const source of Object.values(sources)) await source.close();
@@ -85,6 +96,8 @@ export async function extractFeatures(options: ExtractFeaturesOptions): Promise<
       extraction.images += images;
       extraction.seconds += seconds;
       if (store.skipped.length > 0 && onBadImage === "stop") throw badImagesError(store.skipped, split.size);
+      for (const { name, loss } of lossesOf(store, requests))
+        precisionLoss[name] = Math.max(precisionLoss[name] ?? 0, loss);
       skipped.push(...store.skipped.map(({ id, reason }) => ({ id, reason })));
       sources[split.name] = await openStoredSource({ store, layers: requests.map(layerSpec) });
     }
@@ -93,6 +106,8 @@ export async function extractFeatures(options: ExtractFeaturesOptions): Promise<
     throw error;
   }
   const { title, arch } = backbone.manifest;
+  const { computePrecision } = backbone;
+  const half = computePrecision === "float32" ? {} : { computePrecision, precisionLoss };
   return {
     splits: sources,
     classes: dataset.classes,
@@ -101,11 +116,19 @@ export async function extractFeatures(options: ExtractFeaturesOptions): Promise<
       name: dataset.name,
       digest: digestOf(Object.fromEntries(splits.map(({ name, digest }) => [name, digest]))),
     },
-    backbone: { title, arch, digest: backbone.digest, transform: transform.text, precision },
+    backbone: { title, arch, digest: backbone.digest, transform: transform.text, precision, ...half },
     skipped,
-    extraction,
+    extraction: extraction.images > 0 ? { ...extraction, execution: backbone.execution, batchSize } : extraction,
     close,
   };
+}
+
+/** What half precision changed in layers of a store. */
+function lossesOf(store: FeatureStore, requests: LayerRequest[]): { name: string; loss: number }[] {
+  return requests.map((request) => {
+    const stored = store.layers.find((layer) => sameLayer(layer, layerSpec(request)));
+    return { name: request.name, loss: stored?.precisionLoss ?? 0 };
+  });
 }
 
 /**
@@ -146,6 +169,7 @@ export function placeOf(options: {
 }): StorePlace {
   const { backbone, dataset, split, transform, precision, views, part, root = "features" } = options;
   const { title, arch } = backbone.manifest;
-  const key = { weights: backbone.digest, transform, precision, dataset: split.digest, views, part };
+  const computePrecision = backbone.computePrecision === "float32" ? undefined : backbone.computePrecision;
+  const key = { weights: backbone.digest, transform, precision, computePrecision, dataset: split.digest, views, part };
   return { root, title, arch, dataset: dataset.name, split: split.name, key };
 }

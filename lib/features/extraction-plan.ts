@@ -5,7 +5,7 @@ import { imageBatches } from "../images/pipeline.js";
 import { parseTransform } from "../images/transform.js";
 import { placeOf, splitsOf } from "./extract.js";
 import { extractorHere } from "./feature-extractor.js";
-import { layerSpec } from "./fill-store.js";
+import { defaultBatchSize, layerSpec } from "./fill-store.js";
 import { trainingTransform, type LiveFeaturesOptions } from "./live.js";
 import { mostProcesses } from "./open-extractor.js";
 import { findStore, type StoreKey } from "./store-format.js";
@@ -33,7 +33,7 @@ export interface PlanExtractionOptions extends LiveFeaturesOptions {
 
 /** Looks at what is in the store, and measures one batch of what is not. Writes nothing. */
 export async function planExtraction(options: PlanExtractionOptions): Promise<ExtractionPlan> {
-  const { backbone, dataset, precision = "float32", batchSize = 16, views, liveImages = 0 } = options;
+  const { backbone, dataset, precision = "float32", batchSize = defaultBatchSize, views, liveImages = 0 } = options;
   const transform = parseTransform(options.transform ?? backbone.manifest.transform).text;
   const layers = parseLayers({ text: options.layers ?? "all", taps: backbone.taps });
   const rowBytes = layers.reduce((sum, { width }) => sum + width, 0) * (precision === "float16" ? 2 : 4);

@@ -4,13 +4,16 @@
  */
 import { answerQuestions } from "../asked-process.js";
 import { type Device, prepareBackend } from "../backend/backend.js";
-import { loadBackbone } from "../backbones/backbone.js";
+import { type DescribedBackbone, loadBackbone } from "../backbones/backbone.js";
 import { parseLayers } from "../backbones/layers.js";
 import { extractorHere, type FeatureExtractor, type PixelBatch } from "./feature-extractor.js";
 
 /** What it is asked: once to open a backbone with some of its layers, then a batch at a time. */
 export type ExtractionQuestion =
-  | { ask: "open"; device: Device; threads?: number; dir: string; layers: string[] }
+  | ({ ask: "open"; device: Device; threads?: number; layers: string[] } & Pick<
+      DescribedBackbone,
+      "dir" | "computePrecision"
+    >)
   | { ask: "extract"; batch: PixelBatch };
 
 let extractor: FeatureExtractor;
@@ -19,9 +22,9 @@ let last: Promise<unknown> = Promise.resolve();
 
 answerQuestions<ExtractionQuestion>(async (question) => {
   if (question.ask === "extract") return (last = last.then(() => extractor.extract(question.batch)));
-  const { device, threads, dir, layers } = question;
+  const { device, threads, dir, computePrecision, layers } = question;
   await prepareBackend({ device, threads });
-  const backbone = await loadBackbone({ dir });
+  const backbone = await loadBackbone({ dir, computePrecision });
   extractor = extractorHere({ backbone, layers: parseLayers({ text: layers, taps: backbone.taps }) });
   return undefined;
 });

@@ -34,7 +34,9 @@ export async function startExtractors(options: {
     return { process: start({ number: i + 1, count, environment }), busy: 0 };
   });
   const end = () => processes.forEach(({ process }) => process.end());
-  const question = { ask: "open", device, threads, dir: backbone.dir, layers: layers.map(({ name }) => name) } as const;
+  const { dir, computePrecision } = backbone;
+  const names = layers.map(({ name }) => name);
+  const question = { ask: "open", device, threads, dir, computePrecision, layers: names } as const;
   try {
     await Promise.all(processes.map(({ process }) => process.ask(question)));
   } catch (error) {

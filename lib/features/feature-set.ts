@@ -1,3 +1,5 @@
+import type { HalfPrecision } from "../backend/half-precision.js";
+import type { Execution } from "../backbones/forward-pass.js";
 import type { SplitName } from "../datasets/dataset.js";
 import type { FeatureSource } from "./source.js";
 
@@ -16,10 +18,20 @@ export interface FeatureSet {
     /** Where training images are augmented. */
     trainTransform?: string;
     precision: string;
+    /** In which products were computed, where not in float32, and what that changed in each layer. */
+    computePrecision?: HalfPrecision;
+    precisionLoss?: Record<string, number>;
   } | null;
   /** Images that could not be read and were left out. */
   skipped: { id: string; reason: string }[];
   /** What was computed now, not found in a store. */
-  extraction: { images: number; seconds: number };
+  extraction: {
+    images: number;
+    seconds: number;
+    /** How images passed through the backbone; absent where none did. */
+    execution?: Execution;
+    /** How many at once. */
+    batchSize?: number;
+  };
   close(): Promise<void>;
 }

@@ -1,5 +1,7 @@
 import os from "node:os";
 
+import * as tf from "@tensorflow/tfjs";
+
 import type { Backbone } from "../backbones/backbone.js";
 import type { LayerRequest } from "../backbones/layers.js";
 import type { Dataset, DatasetSplit, Targets } from "../datasets/dataset.js";
@@ -15,6 +17,12 @@ import type { FeatureStore } from "./store.js";
 import { openStoreWriter } from "./store-writer.js";
 import type { ExtractedBatch, StoreWriter } from "./store-writer.js";
 
+/**
+ * Images that pass through a backbone at once. The last bits of features depend on it, so it is the same everywhere: then a
+ * run that goes on writes what an undisturbed one would have.
+ */
+export const defaultBatchSize = 16;
+
 export interface FillStoreOptions {
   backbone: Backbone;
   dataset: Dataset;
@@ -22,7 +30,7 @@ export interface FillStoreOptions {
   /** Its key tells transform and views. */
   place: StorePlace;
   requests: LayerRequest[];
-  /** Images that pass through the backbone at once; taken down to a power of two. Default: 16. */
+  /** Images that pass through the backbone at once; taken down to a power of two. Default: {@link defaultBatchSize}. */
   batchSize?: number;
   workers?: number;
   lookAhead?: number;
@@ -43,7 +51,9 @@ export async function fillStore(
     return { store: await openStore({ folder, key: place.key }), images: 0, seconds: 0 };
   }
   const listing = listingOf(split, place.key.views?.count);
-  const writer = await openStoreWriter({ place, layers, listing, classes: dataset.classes });
+  const loss = place.key.computePrecision && (await precisionLoss(options));
+  const measured = layers.map((layer) => (loss ? { ...layer, precisionLoss: loss[layer.name] } : layer));
+  const writer = await openStoreWriter({ place, layers: measured, listing, classes: dataset.classes });
   try {
     const started = Date.now();
     const images = writer.end - writer.firstMissingRow;
@@ -85,7 +95,7 @@ async function passImages(options: FillStoreOptions & { writer: StoreWriter; siz
   const { views } = place.key;
   const { firstMissingRow: first, end: last } = writer;
   const layers = requests.filter(({ name }) => writer.missing.some((layer) => layer.name === name));
-  const batchSize = batchSizeOf(options.batchSize ?? 16, writer.batchBoundary);
+  const batchSize = batchSizeOf(options.batchSize ?? defaultBatchSize, writer.batchBoundary);
   const rows = Uint32Array.from({ length: last - first }, (_, i) => first + i);
   const images = imageBatches({
     count: split.size,
@@ -133,6 +143,28 @@ async function passImages(options: FillStoreOptions & { writer: StoreWriter; siz
     extractor.close();
     task.end();
   }
+}
+
+/** What half precision changes in the first images of the split, told before it is used. */
+async function precisionLoss(options: FillStoreOptions): Promise<Record<string, number>> {
+  const { backbone, split, place, requests, batchSize = defaultBatchSize, workers, progress = silent } = options;
+  const images = imageBatches({
+    count: split.size,
+    source: (index) => split.source(index),
+    order: Uint32Array.from({ length: Math.min(batchSize, split.size) }, (_, i) => i),
+    transform: place.key.transform,
+    ...{ seed: place.key.views?.seed, batchSize, workers, lookAhead: 1, onBadImage: "skip" },
+  });
+  let loss: Record<string, number> = {};
+  for await (const { rows, pixels, height, width } of images) {
+    if (rows.length === 0) break;
+    const batch = tf.tensor4d(pixels, [rows.length, height, width, 3]);
+    loss = await backbone.precisionLoss({ pixels: batch, layers: requests });
+    batch.dispose();
+  }
+  const told = Object.entries(loss).map(([name, value]) => `${name} ${value.toExponential(1)}`);
+  progress.note(`${place.key.computePrecision} changes the features of ${split.name} by ${told.join(", ")}`);
+  return loss;
 }
 
 /** A power of two that divides the shards, so that a run that goes on cuts the same batches as one that never stopped. */

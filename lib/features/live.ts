@@ -111,6 +111,7 @@ async function augmentedFeatures(
       splits: { ...features.splits, [name]: source },
       backbone: features.backbone && { ...features.backbone, trainTransform: transform.text },
       extraction: {
+        ...features.extraction,
         images: features.extraction.images + extraction.images,
         seconds: features.extraction.seconds + extraction.seconds,
       },

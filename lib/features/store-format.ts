@@ -22,6 +22,8 @@ const keySchema = z.strictObject({
   transform: z.string(),
   /** In which precision features are kept. */
   precision: z.enum(["float32", "float16"]),
+  /** In which products were computed, where not in float32. */
+  computePrecision: z.enum(["bfloat16", "float16"]).optional(),
   /** Digest of the listing of the split. */
   dataset: z.string(),
   /**
@@ -42,6 +44,8 @@ export const layerSchema = z.strictObject({
   node: z.string().optional(),
   /** Of one image: [C, H, W] or [C]. */
   shape: z.array(z.number().int().positive()).min(1),
+  /** What computing in half precision changed in the features of the first batch, relative to them. */
+  precisionLoss: z.number().nonnegative().optional(),
 });
 
 const storedLayerSchema = layerSchema.extend({

@@ -16,6 +16,7 @@ function describeMachine(): ResultRecord["machine"] {
     backend: tf.getBackend(),
     tensorflow: backend?.tensorflow ?? null,
     device: backend?.gpu ?? backend?.device ?? tf.getBackend(),
+    threads: backend?.threads,
   };
 }
 
@@ -27,7 +28,7 @@ function describeSoftware(): ResultRecord["software"] {
 /** What every record ends with: images that were left out, times up to now, machine and software. */
 export function provenance(options: { features: FeatureSet; startedAt: Date; trainSeconds: number }) {
   const { features, startedAt, trainSeconds } = options;
-  const { images, seconds } = features.extraction;
+  const { images, seconds, ...how } = features.extraction;
   const finishedAt = new Date();
   return {
     badImages: { skipped: features.skipped.length, list: features.skipped },
@@ -36,6 +37,7 @@ export function provenance(options: { features: FeatureSet; startedAt: Date; tra
       train: trainSeconds,
       total: (finishedAt.getTime() - startedAt.getTime()) / 1000 + seconds,
       imagesPerSecond: images > 0 ? images / seconds : null,
+      ...how,
     },
     machine: describeMachine(),
     software: describeSoftware(),

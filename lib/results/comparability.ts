@@ -19,6 +19,7 @@ const mayDiffer = [
   "heads",
   "transform",
   "precision",
+  "computePrecision",
   // What is tried for each head, of which the best is chosen on images that are not reported.
   "optimizer",
   "search",

@@ -142,6 +142,9 @@ const recordSchema = z
         /** Where training images were augmented: what was done to them. */
         trainTransform: z.string().optional(),
         precision: z.string(),
+        /** Where products were not computed in float32: in what, and the relative difference in each layer. */
+        computePrecision: z.string().optional(),
+        precisionLoss: z.record(z.string(), z.number()).optional(),
       })
       .nullable(),
     data: z.strictObject({
@@ -190,6 +193,9 @@ const recordSchema = z
       total: z.number().nonnegative(),
       /** Of extraction; null where nothing was extracted. */
       imagesPerSecond: z.number().nonnegative().nullable(),
+      /** How images passed through the backbone and how many at once; left out where nothing was extracted. */
+      execution: z.enum(["session", "op by op"]).optional(),
+      batchSize: z.number().int().positive().optional(),
     }),
     machine: z.strictObject({
       cpu: z.string(),
@@ -199,6 +205,8 @@ const recordSchema = z
       /** Version of the native library; null without one. */
       tensorflow: z.string().nullable(),
       device: z.string(),
+      /** Of one operation; left out by earlier versions. */
+      threads: z.number().int().positive().optional(),
     }),
     /** Versions. */
     software: z.strictObject({ frozenEval: z.string(), tfjs: z.string(), node: z.string() }),

@@ -1,5 +1,5 @@
-import type { LayerRequest } from "../backbones/layers.js";
-import type { PoolingOperation, Reduction } from "../backbones/pooling.js";
+import type { LayerRequest } from "./layers.js";
+import type { PoolingOperation, Reduction } from "./pooling.js";
 import type { GraphBuilder, GraphTensor } from "../convert/graph-builder.js";
 import { constant } from "../convert/weight.js";
 
