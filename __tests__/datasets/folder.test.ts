@@ -90,9 +90,9 @@ describe("a folder of class folders", () => {
     execFileSync("mkfifo", [path.join(root, "a", "pipe.png")]);
     await fs.symlink("self.png", path.join(root, "a", "self.png"));
     await fs.writeFile(Buffer.from(`${root}/b/caf\xe9.png`, "latin1"), "");
-    const { ids, source } = (await open()).splits.all!;
-    expect(ids).toEqual(["a/1.png", "a/self.png", "b/1.png", "b/caf\uFFFD.png"]);
-    const reason = (index: number) => complaint(Promise.resolve(source(index)).then((image) => decodeImage({ source: image }))); // prettier-ignore
+    const split = (await open()).splits.all!;
+    expect(split.ids).toEqual(["a/1.png", "a/self.png", "b/1.png", "b/caf\uFFFD.png"]);
+    const reason = (index: number) => complaint(Promise.resolve(split.source(index)).then((image) => decodeImage({ source: image }))); // prettier-ignore
     expect(await reason(1)).toContain("self.png but symbolic links lead in a circle there");
     expect(await reason(3)).toContain("but there is no such file; its name has bytes that are no UTF-8: rename it");
   });
