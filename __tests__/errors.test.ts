@@ -1,3 +1,4 @@
+import { asReadError, asWriteError } from "../lib/files.js";
 import { didYouMean, expected, nearest, show } from "../lib/errors.js";
 
 describe("errors", () => {
@@ -13,5 +14,22 @@ describe("errors", () => {
     expect(nearest("blok4", ["block4", "block10", "features"])[0]).toBe("block4");
     expect(didYouMean("res", ["res4", "res5"])).toBe("Did you mean res4 or res5?");
     expect(didYouMean("zzzzzz", ["res4", "res5"])).toBe("There is res4, res5.");
+  });
+});
+
+test.each([
+  ["ELOOP", "Expected an image at a.png but symbolic links lead in a circle there"],
+  ["ENAMETOOLONG", 'Expected an image at "a.png" but its path is too long for the system'],
+  ["ENOENT", "Expected an image at a.png but there is no such file"],
+])("what the file system says (%s) is told in a sentence", (code, sentence) => {
+  const error = Object.assign(new Error(code), { code });
+  expect(asReadError(error, "a.png", "an image")).toMatchObject({ name: "UserError", message: sentence });
+});
+
+test("a new folder on a disk that may only be read", () => {
+  // Node says so where a file system refuses the folder above, too.
+  const error = Object.assign(new Error("ENOENT"), { code: "ENOENT" });
+  expect(asWriteError(error, "new/lock")).toMatchObject({
+    message: "Expected to write new/lock but its folder is not there and cannot be made",
   });
 });

@@ -37,16 +37,43 @@ describe("withLock", () => {
     expect(told).toEqual([]);
   });
 
-  test("takes over from another machine once it is silent, and from a lock that cannot be read", async () => {
+  test("takes over where another process has the number of the one that is gone", async () => {
+    writeFileSync(file, JSON.stringify({ token: "x", pid: process.pid, host: os.hostname(), began: "1" }));
+    expect(await withLock({ file }, async () => "taken")).toBe("taken");
+  });
+
+  test("takes over from another machine that is silent while it is watched, whatever the clocks say", async () => {
     for (const content of [JSON.stringify({ token: "x", pid: 1, host: "elsewhere" }), "garbage"]) {
-      writeFileSync(file, content);
-      const told: string[] = [];
-      const taken = withLock({ file, staleAfter: 60_000, waiting: (holder) => told.push(holder) }, async () => "taken");
-      await sleep(150);
-      expect(told).toHaveLength(1);
-      const longAgo = new Date(Date.now() - 61_000);
-      utimesSync(file, longAgo, longAgo);
-      expect(await taken).toBe("taken");
+      for (const clock of [0, -3_600_000, 3_600_000]) {
+        writeFileSync(file, content);
+        const seen = new Date(Date.now() + clock);
+        utimesSync(file, seen, seen);
+        const told: string[] = [];
+        const waiting = (holder: string) => told.push(holder);
+        const began = performance.now();
+        expect(await withLock({ file, staleAfter: 300, waiting }, async () => "taken")).toBe("taken");
+        expect(performance.now() - began).toBeGreaterThan(300);
+        expect(told).toEqual([]);
+      }
     }
+  });
+
+  test("waits for another machine that renews its lock, though its clock is an hour behind", async () => {
+    writeFileSync(file, JSON.stringify({ token: "x", pid: 1, host: "elsewhere" }));
+    let behind = Date.now() - 3_600_000;
+    const renewal = setInterval(() => utimesSync(file, new Date(), new Date((behind += 1000))), 100);
+    const told: string[] = [];
+    const taken = withLock({ file, staleAfter: 800, waiting: (holder) => told.push(holder) }, async () => "taken");
+    await sleep(1200);
+    clearInterval(renewal);
+    expect(told).toEqual(["process 1 on elsewhere"]);
+    expect(await taken).toBe("taken");
+  });
+
+  test("removes what was left by processes that were killed while they took it", async () => {
+    writeFileSync(`${file}.123-abcdef01.partial`, '{"token": "y"}');
+    writeFileSync(`${file}.124-abcdef01.partial`, "");
+    await withLock({ file }, async () => expect(readdirSync(folder)).toEqual(["lock"]));
+    expect(readdirSync(folder)).toEqual([]);
   });
 });

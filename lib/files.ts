@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
 
-import { UserError } from "./errors.js";
+import { show, UserError } from "./errors.js";
 
 /**
  * Writes a file whole or not at all: to a temporary name beside it, synced, then renamed.
@@ -133,7 +133,14 @@ export function asReadError(error: unknown, file: string, what: string): unknown
   switch (errorCode(error)) {
     case "ENOENT":
     case "ENOTDIR":
-      return new UserError(`Expected ${what} at ${file} but there is no such file`, { cause: error });
+      return new UserError(`Expected ${what} at ${file} but there is no such file${notUtf8(file)}`, { cause: error });
+    case "ELOOP":
+      return new UserError(`Expected ${what} at ${file} but symbolic links lead in a circle there`, { cause: error });
+    case "ENAMETOOLONG":
+      return new UserError(`Expected ${what} at ${show(file)} but its path is too long for the system`, {
+        hint: `It has ${file.length} characters; move it to a folder of a shorter name.`,
+        cause: error,
+      });
     case "EACCES":
     case "EPERM":
       return new UserError(`Expected to read ${what} at ${file} but it may not be read by this user`, { cause: error });
@@ -142,6 +149,11 @@ export function asReadError(error: unknown, file: string, what: string): unknown
     default:
       return error;
   }
+}
+
+/** Node shows a sign of its own in place of bytes that are no UTF-8, and cannot open such a name. */
+function notUtf8(file: string): string {
+  return file.includes("\uFFFD") ? "; its name has bytes that are no UTF-8: rename it" : "";
 }
 
 export function asWriteError(error: unknown, file: string): unknown {
@@ -156,6 +168,11 @@ export function asWriteError(error: unknown, file: string): unknown {
     case "EPERM":
     case "EROFS":
       return new UserError(`Expected to write ${file} but this user may not write there`, { cause: error });
+    // What a file system that may only be read says to a new folder below a new folder.
+    case "ENOENT":
+      return new UserError(`Expected to write ${file} but its folder is not there and cannot be made`, {
+        cause: error,
+      });
     case "ENOTDIR":
     case "EEXIST":
       return new UserError(`Expected a folder above ${file} but a file stands in its place`, { cause: error });

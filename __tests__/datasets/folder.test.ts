@@ -1,8 +1,10 @@
+import { execFileSync } from "node:child_process";
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 
 import { openDataset } from "../../lib/datasets/open.js";
+import { decodeImage } from "../../lib/images/decode.js";
 import { complaint, writeFiles } from "./files.js";
 
 let root: string;
@@ -81,6 +83,23 @@ describe("a folder of class folders", () => {
     expect(ids.slice(0, 3)).toEqual(["a/1.png", "a/2.png", "a/3.png"]);
     expect(ids).toContain("b/linked/2.png");
     expect(ids.length).toBeLessThan(30);
+  });
+
+  test("leaves out pipes, and names links to themselves and names that are no UTF-8 when they are read", async () => {
+    await writeFiles(root, { "a/1.png": "", "b/1.png": "" });
+    execFileSync("mkfifo", [path.join(root, "a", "pipe.png")]);
+    await fs.symlink("self.png", path.join(root, "a", "self.png"));
+    await fs.writeFile(Buffer.from(`${root}/b/caf\xe9.png`, "latin1"), "");
+    const split = (await open()).splits.all!;
+    expect(split.ids).toEqual(["a/1.png", "a/self.png", "b/1.png", "b/caf\uFFFD.png"]);
+    const reason = (index: number) => complaint(Promise.resolve(split.source(index)).then((image) => decodeImage({ source: image }))); // prettier-ignore
+    expect(await reason(1)).toContain("self.png but symbolic links lead in a circle there");
+    expect(await reason(3)).toContain("but there is no such file; its name has bytes that are no UTF-8: rename it");
+  });
+
+  test("refuses names of two lines", async () => {
+    await writeFiles(root, { "a/1.png": "", "b/two\nlines.png": "" });
+    expect(await complaint(open())).toMatch(/^Expected names without line breaks for .* "b\/two\\nlines.png"$/);
   });
 
   test("has another digest where an image, a label or a class is another, and only then", async () => {

@@ -6,7 +6,9 @@ import { imageBatches, type ImageBatchesOptions } from "../../lib/images/pipelin
 import { applyTransform, parseTransform } from "../../lib/images/transform.js";
 import type { ImageSource } from "../../lib/images/image.js";
 import { random } from "../../lib/random.js";
+import { mutated } from "../checkpoints/mutations.js";
 import { goldenPath } from "../golden.js";
+import { smallPhotographs } from "./photographs.js";
 
 const names = [
   "photo_china.jpg",
@@ -167,6 +169,27 @@ describe("bad images", () => {
         /^Expected 5 images that can be read but received 3 bad ones:\n {2}empty.jpg: .*\n {2}text.png: .*\n {2}missing.jpg: /,
       ) as string,
     });
+  });
+
+  test("120 that a fuzzer has damaged are read or named, and the pass comes to its end", async () => {
+    const sound = await smallPhotographs();
+    const stream = random(0, "fuzzer");
+    const damaged = Array.from({ length: 120 }, (_, i) => mutated(sound[i % sound.length]!, stream));
+    const source = (index: number): ImageSource => ({ kind: "bytes", bytes: damaged[index]! });
+    const batches = imageBatches({
+      count: 120,
+      source,
+      transform: fixed,
+      batchSize: 16,
+      workers: 1,
+      onBadImage: "skip",
+    });
+    let read = 0;
+    for await (const { rows } of batches) read += rows.length;
+    expect(read).toBeGreaterThan(20);
+    expect(batches.bad.length).toBeGreaterThan(20);
+    expect(read + batches.bad.length).toBe(120);
+    for (const { reason } of batches.bad) expect(reason).toMatch(/^Expected an image for .* but received /);
   });
 
   test("only the first twenty are listed", async () => {

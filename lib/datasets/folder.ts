@@ -122,7 +122,9 @@ function checkSame(options: { first: string; classes: string[]; other: string; o
 export async function imagesBelow(root: string, folder: string): Promise<string[]> {
   const found: { folder: string; images: string[] }[] = [];
   const walk = async (below: string, above: string[]): Promise<void> => {
-    const real = await fs.realpath(path.join(root, below));
+    const real = await fs.realpath(path.join(root, below)).catch((error: unknown) => {
+      throw asReadError(error, path.join(root, below), "a folder of images");
+    });
     if (above.includes(real)) return;
     const { files, folders } = await entriesOf(path.join(root, below));
     found.push({ folder: below, images: files.filter(isImage).sort(byCodePoint) });
@@ -156,7 +158,9 @@ async function entriesOf(folder: string): Promise<{ files: string[]; folders: st
           () => false,
         )
       : entry.isDirectory();
-    (isFolder ? folders : files).push(entry.name);
+    if (isFolder) folders.push(entry.name);
+    // Pipes and devices would be waited for; a link that leads nowhere is a bad image.
+    else if (entry.isFile() || entry.isSymbolicLink()) files.push(entry.name);
   }
   return { files, folders };
 }

@@ -1,15 +1,11 @@
 import { createHash } from "node:crypto";
-import fs from "node:fs/promises";
 import path from "node:path";
 
 import { UserError } from "../errors.js";
-import { asReadError } from "../files.js";
 import { silent } from "../progress.js";
 import type { Progress } from "../progress.js";
 import type { DatasetSplit, SplitName, Targets } from "./dataset.js";
-
-/** Files asked for their size at a time. */
-const batch = 256;
+import { fileStats } from "./file-stats.js";
 
 /**
  * A split whose images are files of their own: asks each for its size and modification time, and makes the digest of
@@ -37,14 +33,15 @@ export async function fileSplit(options: {
   hash.update(labelBytes(targets));
   const task = progress.task({ label: `listing ${name}`, total: files.length, unit: "images" });
   try {
-    for (let start = 0; start < files.length; start += batch) {
-      const some = files.slice(start, start + batch);
-      const stats = await Promise.all(some.map((file) => statOf(path.resolve(root, file))));
-      stats.forEach((stat, i) => {
-        if (!stat && missing) throw missing(start + i);
-        hash.update(`${ids[start + i]!}\n${stat?.size ?? -1} ${Math.trunc(stat?.mtimeMs ?? 0)}\n`);
-      });
-      task.advance(some.length);
+    let row = 0;
+    for await (const stats of fileStats({ root, files })) {
+      let lines = "";
+      for (let i = 0; i < stats.length; i += 2) {
+        if (stats[i]! < 0 && missing) throw missing(row);
+        lines += `${ids[row++]!}\n${stats[i]!} ${stats[i + 1]!}\n`;
+      }
+      hash.update(lines);
+      task.advance(stats.length / 2);
     }
   } finally {
     task.end();
@@ -59,17 +56,6 @@ export async function fileSplit(options: {
   };
 }
 
-/** undefined where there is no such file, or what is there is no file. */
-async function statOf(file: string): Promise<{ size: number; mtimeMs: number } | undefined> {
-  try {
-    const stat = await fs.stat(file);
-    return stat.isFile() ? stat : undefined;
-  } catch (error) {
-    if (asReadError(error, file, "an image") instanceof UserError) return undefined;
-    throw error;
-  }
-}
-
 /** The bytes of labels, for digests. */
 export function labelBytes({ labels }: Targets): Uint8Array {
   return new Uint8Array(labels.buffer, labels.byteOffset, labels.byteLength);
@@ -81,12 +67,14 @@ export function labelBytes({ labels }: Targets): Uint8Array {
  * @throws UserError where a name has a line break in it, for ids are kept one a line.
  */
 export function uniqueIds(names: string[], subject: string): string[] {
+  const broken = names.find((name) => /[\n\r]/.test(name));
+  if (broken !== undefined) {
+    throw new UserError(`Expected names without line breaks for ${subject} but received ${JSON.stringify(broken)}`);
+  }
+  if (!mayRepeat(names)) return names;
   const taken = new Set<string>();
   const times = new Map<string, number>();
   return names.map((name) => {
-    if (/[\n\r]/.test(name)) {
-      throw new UserError(`Expected names without line breaks for ${subject} but received ${JSON.stringify(name)}`);
-    }
     let id = name;
     for (let n = times.get(name) ?? 2; taken.has(id); n++) {
       id = `${name} (${n})`;
@@ -95,6 +83,30 @@ export function uniqueIds(names: string[], subject: string): string[] {
     taken.add(id);
     return id;
   });
+}
+
+/**
+ * Whether some names may be equal, by their hashes alone: a set of ten million names would take a gigabyte. Of fewer
+ * names than some hundred thousand equal hashes nearly always mean equal names; of more they only cost time.
+ */
+function mayRepeat(names: string[]): boolean {
+  const places = 2 ** Math.ceil(Math.log2(2 * names.length + 1));
+  const low = new Uint32Array(places);
+  const high = new Uint32Array(places);
+  for (const name of names) {
+    let [a, b] = [0x811c9dc5, 0x9747b28c];
+    for (let i = 0; i < name.length; i++) {
+      a = Math.imul(a ^ name.charCodeAt(i), 0x01000193);
+      b = Math.imul(b ^ name.charCodeAt(i), 0x5bd1e995) + (b >>> 15);
+    }
+    // 0 marks a free place.
+    [a, b] = [(a ^ (a >>> 15)) >>> 0 || 1, (b ^ (b >>> 13)) >>> 0];
+    let place = (a ^ Math.imul(b, 0x9e3779b1)) & (places - 1);
+    for (; low[place] !== 0; place = (place + 1) & (places - 1)) if (low[place] === a && high[place] === b) return true;
+    low[place] = a;
+    high[place] = b;
+  }
+  return false;
 }
 
 /** The split that a word names; `valid` and `validation` are in use for `val`. */

@@ -7,6 +7,9 @@ import { crc32 } from "../crc32.js";
 import { dataStart, localHeaderLength } from "../zip/directory.js";
 import type { ImageSource } from "./image.js";
 
+/** Of a file, packed and unpacked: more than the largest image takes that is read at all. */
+const sizeLimit = 2 ** 30;
+
 /**
  * An image out of a zip archive, of which nothing else is read.
  *
@@ -14,6 +17,8 @@ import type { ImageSource } from "./image.js";
  */
 export function readZipEntry(source: Extract<ImageSource, { kind: "zip" }>): Uint8Array {
   const { path, headerStart, stored, size, deflated, crc } = source;
+  if (Math.max(stored, size) > sizeLimit)
+    throw bad(path, `it has more than ${sizeLimit} bytes (a decompression bomb?)`);
   const packed = readAt(path, (read) => {
     const start = dataStart({ headerStart }, read(headerStart, localHeaderLength));
     return start === undefined ? undefined : read(start, stored);
