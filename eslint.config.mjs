@@ -20,13 +20,14 @@ const forbidden = {
   search: [...left, "features", "training", "protocols", "results"],
   training: ["images", "datasets", "convert", "backbones", "downloads", "protocols", "results"],
   svm: [...left, "features", "protocols", "results"],
+  logistic: [...left, "features", "training", "protocols", "results"],
   neighbours: [...left, "features", "protocols", "results"],
   results: [...left, "features", "training", "protocols"],
   classifiers: ["protocols"],
   zoo: ["images", "datasets", "features", "protocols"],
 };
 // The mathematics runs in a browser as it is: no files, no threads, no Buffer.
-const browser = ["heads", "optim", "search", "svm", "neighbours", "metrics"];
+const browser = ["heads", "optim", "search", "svm", "logistic", "neighbours", "metrics"];
 
 const restrict = (folder, folders) => ({
   files: [`lib/${folder}/**/*.ts`],

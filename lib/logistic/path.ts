@@ -67,7 +67,7 @@ export async function openLogisticPath(options: LogisticPathOptions): Promise<Lo
   const solve = async (penalty: number, which = parts.map((_, k) => k)): Promise<LogisticSolution[]> => {
     if (!(penalty > 0 && Number.isFinite(penalty))) throw expected("a number above 0", "a penalty", penalty);
     const penalties = featurePenalties(penalty);
-    const round = whitening({
+    const round = await whitening({
       moment,
       curvature: which.reduce((sum, k) => sum + curvature[k]! / which.length, 0),
       penalties,
@@ -95,14 +95,14 @@ export async function openLogisticPath(options: LogisticPathOptions): Promise<Lo
             const k = which[j]!;
             curvature[k] = found.curvature[i]!;
             norms[j] = found.gradientNorms[i]!;
-            firstNorm[k] ||= norms[j]!;
+            firstNorm[k] ||= norms[j];
           });
           return found;
         },
       });
       const found = tf.tidy(() => round.weights(x.reshape([-1, width + 1])));
       x.dispose();
-      const values = (await found.data()) as Float32Array;
+      const values = await found.data<"float32">();
       found.dispose();
       return which.map((k, j) => {
         const own = values.slice(j * classes * (width + 1), (j + 1) * classes * (width + 1));
