@@ -29,6 +29,8 @@ export interface LogisticPath {
    * @returns one a problem, in their order.
    */
   solve(penalty: number, which?: number[]): Promise<LogisticSolution[]>;
+  /** Moves a problem to where another has come: all rows to what a fold has found, say. */
+  move(problem: number, to: Pick<LogisticSolution, "weights" | "bias">): void;
   dispose(): void;
 }
 
@@ -126,7 +128,18 @@ export async function openLogisticPath(options: LogisticPathOptions): Promise<Lo
       tf.dispose([start, penalties]);
     }
   };
-  return { solve, dispose: () => tf.dispose([moment, ...weights]) };
+  return {
+    solve,
+    move: (problem, to) => {
+      weights[problem]!.dispose();
+      weights[problem] = tf.tidy(() => {
+        const bias = tf.tensor2d(to.bias, [classes, 1]);
+        return tf.concat2d([tf.tensor2d(to.weights, [classes, width]), bias], 1);
+      });
+      firstNorm[problem] = 0;
+    },
+    dispose: () => tf.dispose([moment, ...weights]),
+  };
 }
 
 async function isFinite(matrix: tf.Tensor2D): Promise<boolean> {
