@@ -20,6 +20,7 @@ const forbidden = {
   search: [...left, "features", "training", "protocols", "results"],
   training: ["images", "datasets", "convert", "backbones", "downloads", "protocols", "results"],
   svm: [...left, "features", "protocols", "results"],
+  logistic: [...left, "features", "training", "protocols", "results"],
   neighbours: [...left, "features", "protocols", "results"],
   results: [...left, "features", "training", "protocols"],
   classifiers: ["protocols"],
@@ -29,7 +30,7 @@ const forbidden = {
 // What one may reach all the same: a backbone's graph is continued by its poolings.
 const allowed = { backbones: ["!../convert/graph-builder.js", "!../convert/weight.js"] };
 // The mathematics runs in a browser as it is: no files, no threads, no Buffer.
-const browser = ["heads", "optim", "search", "svm", "neighbours", "metrics"];
+const browser = ["heads", "optim", "search", "svm", "logistic", "neighbours", "metrics"];
 
 const restrict = (folder, folders) => ({
   files: [`lib/${folder}/**/*.ts`],

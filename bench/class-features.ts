@@ -30,8 +30,11 @@ export async function classFeatures(options: {
   const chosen = random(7, "labels", part);
   const labels = Int32Array.from({ length: count }, (_, i) => (i < classes ? i : chosen.integer(classes)));
   const [means, mixture] = tf.tidy(() => {
-    const scales = tf.pow(tf.range(1, width + 1), -0.5);
-    return [tf.mul(drawn("means", classes), scales), tf.div(drawn("mixture", width), Math.sqrt(width))];
+    const scales = tf.pow<tf.Tensor1D>(tf.range(1, width + 1), -0.5);
+    return [
+      tf.mul<tf.Tensor2D>(drawn("means", classes), scales),
+      tf.div<tf.Tensor2D>(drawn("mixture", width), Math.sqrt(width)),
+    ];
   });
   const features = new Float32Array(count * width);
   const block = 4096;

@@ -46,6 +46,15 @@ export type { Trial } from "./heads/block.js";
 export type { HeadSpec, HeadWeights } from "./heads/head.js";
 export type { ImageSource, RgbImage } from "./images/image.js";
 export { applyTransform, parseTransform, type Transform } from "./images/transform.js";
+export { memoryRows, type MemoryRows } from "./logistic/memory-rows.js";
+export { openLogisticPath, type LogisticPath, type LogisticPathOptions } from "./logistic/path.js";
+export type { LogisticObjective, LogisticRows, LogisticSolution } from "./logistic/problem.js";
+export {
+  trainLogisticPath,
+  type LogisticTrial,
+  type TrainedLogisticPath,
+  type TrainLogisticPathOptions,
+} from "./logistic/train-path.js";
 export type { Schedule } from "./optim/schedule.js";
 export { silent, terminalProgress, type Progress, type ProgressTask } from "./progress.js";
 export { evalLogreg, type EvalLogregOptions } from "./protocols/cog/logreg.js";
@@ -65,6 +74,7 @@ export { formatTable } from "./results/table.js";
 export { LinearSvm } from "./svm/linear-svm.js";
 export type { SvmLoss, SvmObjective, SvmProblem, SvmRows, SvmSolution, SvmSolver } from "./svm/problem.js";
 export { openSvmSolver } from "./svm/solver.js";
+export { featureRows, type FeatureRowsOptions } from "./training/feature-rows.js";
 export { zooBackbone, type ZooBackboneOptions } from "./zoo/backbone.js";
 export { readZoo } from "./zoo/read.js";
 export type { ZooEntry } from "./zoo/entry.js";

@@ -156,6 +156,28 @@ describeOnBackends("L-BFGS", () => {
     expect(short.problems[0]).toMatchObject({ stopped: "iterations", iterations: 5 });
   });
 
+  test("ends where a step promises little", async () => {
+    const options = { ...logistic(), history: 5, lineSearch: "strong_wolfe", maxIterations: 100 } as const;
+    const tight = await minimise(options);
+    const early = await minimise({ ...options, toleranceDecrease: 1e-3 });
+    early.problems.forEach((problem, k) => {
+      expect(problem).toMatchObject({ stopped: "decrease", converged: true });
+      expect(problem.decrease).toBeLessThanOrEqual(1e-3);
+      expect(problem.iterations).toBeLessThan(tight.problems[k]!.iterations);
+      expect(problem.loss / tight.problems[k]!.loss - 1).toBeLessThan(1e-2);
+    });
+    tf.dispose([options.start, tight.x, early.x]);
+  });
+
+  test("begins with the step that is asked for: of a round function, into its middle", async () => {
+    const evaluate: MinimiseOptions["evaluate"] = (x) =>
+      answer(tf.tidy(() => tf.mul(tf.sum(tf.square(x), 1), 0.5)), x.clone()); // prettier-ignore
+    const options = { start: tf.fill([1, 5], 100), evaluate, history: 5, lineSearch: "strong_wolfe", maxIterations: 20 } as const; // prettier-ignore
+    const found = await minimise({ ...options, start: options.start as tf.Tensor2D, firstStep: 1 });
+    expect(found.problems[0]).toMatchObject({ loss: 0, iterations: 1, evaluations: 2 });
+    tf.dispose([options.start, found.x]);
+  });
+
   test("no tensor is left, nor where the function fails", async () => {
     const before = tf.memory().numTensors;
     await solve(logistic(), { ...wolfe, history: 2 });

@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { expected } from "../errors.js";
+import { withOnes } from "../heads/training-input.js";
 import type { LogisticRows } from "./problem.js";
 
 /** Rows that lie on the backend. */
@@ -33,18 +34,12 @@ export function memoryRows(options: { features: Float32Array; width: number }): 
         dispose();
         for (let begin = 0; begin < count; begin += blockRows) {
           const end = Math.min(count, begin + blockRows);
-          const block = tf.tensor2d(features.subarray(begin * width, end * width), [end - begin, width]);
-          blocks.push(withOnes(block));
-          block.dispose();
+          const own = features.subarray(begin * width, end * width);
+          blocks.push(tf.tidy(() => withOnes(tf.tensor3d(own, [1, end - begin, width])).squeeze<tf.Tensor2D>([0])));
         }
       }
       for (const [i, block] of blocks.entries()) await see(block, i * blockRows);
     },
     dispose,
   };
-}
-
-/** Features with a last column of ones, whose weights are the bias. */
-export function withOnes(features: tf.Tensor2D): tf.Tensor2D {
-  return tf.tidy(() => tf.concat([features, tf.ones([features.shape[0], 1])], 1));
 }

@@ -29,6 +29,8 @@ export interface LogisticPath {
    * @returns one a problem, in their order.
    */
   solve(penalty: number, which?: number[]): Promise<LogisticSolution[]>;
+  /** Moves a problem to where another has come: all rows to what a fold has found, say. */
+  move(problem: number, to: Pick<LogisticSolution, "weights" | "bias">): void;
   dispose(): void;
 }
 
@@ -67,7 +69,7 @@ export async function openLogisticPath(options: LogisticPathOptions): Promise<Lo
   const solve = async (penalty: number, which = parts.map((_, k) => k)): Promise<LogisticSolution[]> => {
     if (!(penalty > 0 && Number.isFinite(penalty))) throw expected("a number above 0", "a penalty", penalty);
     const penalties = featurePenalties(penalty);
-    const round = whitening({
+    const round = await whitening({
       moment,
       curvature: which.reduce((sum, k) => sum + curvature[k]! / which.length, 0),
       penalties,
@@ -95,14 +97,14 @@ export async function openLogisticPath(options: LogisticPathOptions): Promise<Lo
             const k = which[j]!;
             curvature[k] = found.curvature[i]!;
             norms[j] = found.gradientNorms[i]!;
-            firstNorm[k] ||= norms[j]!;
+            firstNorm[k] ||= norms[j];
           });
           return found;
         },
       });
       const found = tf.tidy(() => round.weights(x.reshape([-1, width + 1])));
       x.dispose();
-      const values = (await found.data()) as Float32Array;
+      const values = await found.data<"float32">();
       found.dispose();
       return which.map((k, j) => {
         const own = values.slice(j * classes * (width + 1), (j + 1) * classes * (width + 1));
@@ -126,7 +128,18 @@ export async function openLogisticPath(options: LogisticPathOptions): Promise<Lo
       tf.dispose([start, penalties]);
     }
   };
-  return { solve, dispose: () => tf.dispose([moment, ...weights]) };
+  return {
+    solve,
+    move: (problem, to) => {
+      weights[problem]!.dispose();
+      weights[problem] = tf.tidy(() => {
+        const bias = tf.tensor2d(to.bias, [classes, 1]);
+        return tf.concat2d([tf.tensor2d(to.weights, [classes, width]), bias], 1);
+      });
+      firstNorm[problem] = 0;
+    },
+    dispose: () => tf.dispose([moment, ...weights]),
+  };
 }
 
 async function isFinite(matrix: tf.Tensor2D): Promise<boolean> {

@@ -55,7 +55,8 @@ export async function trainLogisticPath(options: TrainLogisticPathOptions): Prom
     const own = Uint8Array.from({ length: judged.rows.count }, (_, row) => {
       return judged.labels[row]! >= 0 && (validation !== undefined || part?.[row] === 0) ? 1 : 0;
     });
-    if (!own.includes(1)) throw expected("rows to judge on: validation, or parts that hold some out,", `problem ${k + 1}`, 0);
+    if (!own.includes(1))
+      throw expected("rows to judge on: validation, or parts that hold some out,", `problem ${k + 1}`, 0);
     return own;
   });
   const trials: LogisticTrial[][] = parts.map(() => []);

@@ -49,17 +49,21 @@ const leastShare = 1e-6;
 /**
  * @param options.moment {@link secondMoment}; not disposed here.
  * @param options.curvature h
- * @param options.penalties λ of each feature, the bias's last. Shape [width + 1].
+ * @param options.penalties λ of each feature, the bias's last. Shape [width + 1]; not disposed here.
  */
-export function whitening(options: { moment: tf.Tensor2D; curvature: number; penalties: tf.Tensor1D }): Whitening {
+export async function whitening(options: {
+  moment: tf.Tensor2D;
+  curvature: number;
+  penalties: tf.Tensor1D;
+}): Promise<Whitening> {
   const { moment, curvature, penalties } = options;
-  const [matrix, factor] = tf.tidy(() => {
-    const hessian = tf.mul(moment, curvature);
-    const largest = tf.max(tf.mul(hessian, tf.eye(hessian.shape[0]!)));
-    const added = tf.maximum(penalties, tf.mul(largest, leastShare));
-    const matrix = tf.add<tf.Tensor2D>(hessian, tf.mul(tf.eye(hessian.shape[0]!), added));
-    return [matrix, inverseFactor(matrix)];
+  const matrix = tf.tidy(() => {
+    const hessian = tf.mul<tf.Tensor2D>(moment, curvature);
+    const unit = tf.eye(hessian.shape[0]);
+    const least = tf.mul(tf.max(tf.mul(hessian, unit)), leastShare);
+    return tf.add<tf.Tensor2D>(hessian, tf.mul(unit, tf.maximum(penalties, least)));
   });
+  const factor = await inverseFactor(matrix);
   const transposed = tf.transpose<tf.Tensor2D>(factor);
   return {
     // L = M·L⁻ᵀ.
@@ -74,18 +78,25 @@ export function whitening(options: { moment: tf.Tensor2D; curvature: number; pen
 const small = 128;
 
 /** L⁻¹ of M = L·Lᵀ, half by half, so that nearly all of it is products. */
-function inverseFactor(matrix: tf.Tensor2D): tf.Tensor2D {
+async function inverseFactor(matrix: tf.Tensor2D): Promise<tf.Tensor2D> {
   const size = matrix.shape[0];
-  if (size <= small) return tf.tensor2d(inverse(cholesky(matrix.dataSync(), size, leastShare)), [size, size]);
+  if (size <= small) return tf.tensor2d(inverse(cholesky(await matrix.data(), size, leastShare)), [size, size]);
   const half = Math.floor(size / 2);
   const rest = size - half;
-  const upper = inverseFactor(matrix.slice([0, 0], [half, half]));
-  const across = tf.matMul<tf.Tensor2D>(matrix.slice([half, 0], [rest, half]), tf.transpose(upper));
-  const schur = tf.sub<tf.Tensor2D>(
-    matrix.slice([half, half], [rest, rest]),
-    tf.matMul(across, tf.transpose(across)),
-  );
-  const lower = inverseFactor(schur);
-  const left = tf.neg<tf.Tensor2D>(tf.matMul(lower, tf.matMul(across, upper)));
-  return tf.concat2d([tf.concat2d([upper, tf.zeros([half, rest])], 1), tf.concat2d([left, lower], 1)], 0);
+  const first = matrix.slice([0, 0], [half, half]);
+  const upper = await inverseFactor(first);
+  const [across, second] = tf.tidy(() => {
+    const across = tf.matMul<tf.Tensor2D>(matrix.slice([half, 0], [rest, half]), tf.transpose(upper));
+    return [
+      across,
+      tf.sub<tf.Tensor2D>(matrix.slice([half, half]), tf.matMul(across, tf.transpose<tf.Tensor2D>(across))),
+    ];
+  });
+  const lower = await inverseFactor(second);
+  const whole = tf.tidy(() => {
+    const left = tf.neg(tf.matMul<tf.Tensor2D>(lower, tf.matMul(across, upper)));
+    return tf.concat2d([tf.concat2d([upper, tf.zeros<tf.Rank.R2>([half, rest])], 1), tf.concat2d([left, lower], 1)], 0);
+  });
+  tf.dispose([first, upper, across, second, lower]);
+  return whole;
 }

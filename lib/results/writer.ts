@@ -14,6 +14,7 @@ import { fileNameOf } from "./wording.js";
  *     config.yaml                     every setting, defaults filled in
  *     metrics.jsonl                   one line an epoch and group of trials, while training goes
  *     trials.jsonl                    one line a training of a trial, with its curve
+ *     studies/<layer>.<head>.jsonl    where a search learnt from its trials: its study, as Optuna keeps one
  *     predictions/<layer>.<head>.csv  what the chosen heads said of each image
  *     heads/<layer>.<head>/           the chosen heads themselves (export-head.ts)
  *     table.md, depth.svg, depth.png  made from the record
@@ -25,6 +26,8 @@ export interface ResultWriter {
   metrics(line: MetricsLine): void;
   /** The curves of one rung of the sweep. */
   trials(lines: readonly TrialLine[]): void;
+  /** Where the study of a head is kept. */
+  studyFile(of: { layer: string; head: string }): string;
   /** Where the head of a layer is exported to. */
   headFolder(of: { layer: string; head: string }): string;
   predictions(options: HeadPlace & { seeds: readonly SeedPredictions[] }): Promise<void>;
@@ -69,6 +72,7 @@ export async function resultWriter({ out, settings, epochs = 0 }: ResultWriterOp
     folder: out,
     metrics: (line) => metrics.append([line]),
     trials: (lines) => trials.append(lines),
+    studyFile: (of) => inFolder("studies", `${fileNameOf(of)}.jsonl`),
     headFolder: (of) => inFolder("heads", fileNameOf(of)),
     predictions: ({ classes, seeds, ...of }) => writePredictions({ file: predictionsFile(of), classes, seeds }),
     scores: ({ classes, seeds, ...of }) => writeScores({ file: predictionsFile(of), classes, seeds }),

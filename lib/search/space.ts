@@ -4,6 +4,7 @@ import type { Schedule } from "../optim/schedule.js";
 import type { Random } from "../random.js";
 import { random } from "../random.js";
 import { between, checkNumbers, gridPoints, type Numbers, type Range } from "./range.js";
+import type { StudySpace } from "./study-trial.js";
 
 /**
  * What a sweep goes over. Each of its dimensions is a list of values or, for numbers, a range. A dimension that an
@@ -96,6 +97,32 @@ export function trialsOf(options: { space: SearchSpace; search: Search; count?: 
   const notes =
     repeated > 0 ? [`${repeated} of ${points.length} ${what} were the same as others, and are left out`] : [];
   return { trials: [...byText.values()], notes };
+}
+
+/**
+ * A space as a study searches it: each range is a parameter, and all else is one value.
+ *
+ * @returns the ranges by their dimensions' names, and what makes a trial of a value for each.
+ * @throws UserError where a dimension has several values, none has a range, or one is out of its bounds.
+ */
+export function studySpaceOf(space: SearchSpace): {
+  ranges: StudySpace;
+  trial: (parameters: Record<string, number>) => SearchTrial;
+} {
+  checkSpace(space);
+  const given = dimensions.filter((name) => space[name] !== undefined);
+  const ranges: StudySpace = {};
+  const fixed: Record<string, unknown> = {};
+  for (const name of given) {
+    const values = space[name]!;
+    if (!Array.isArray(values)) ranges[name] = { from: values.from, to: values.to, scale: values.scale };
+    else if (values.length === 1) [fixed[name]] = values;
+    else throw expected("one value or a range such as log(1e-4,1)", flagOf(name), values, "TPE searches ranges alone.");
+  }
+  if (Object.keys(ranges).length === 0) {
+    throw expected("a range such as log(1e-4,1)", "--lr or --weight-decay", space.lr, "TPE searches ranges alone.");
+  }
+  return { ranges, trial: (parameters) => trialOf({ ...fixed, ...parameters } as unknown as Point, space) };
 }
 
 /** A value of every dimension, before what does not belong together is dropped. */

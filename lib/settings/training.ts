@@ -137,11 +137,14 @@ export const trainingFields = {
     .meta({ ...group, placeholder: "N,..." }),
   labelSmoothing: z.number().min(0).lt(1).default(0).describe("Label smoothing").meta(group),
   search: z
-    .enum(["grid", "random", "halving"])
+    .enum(["grid", "random", "halving", "tpe"])
     .default("grid")
-    .describe("All settings of the grid; so many at random (--trials); or halving: all briefly, few for all epochs")
+    .describe(
+      "All settings of the grid; so many at random (--trials); halving: all briefly, few for all epochs; or tpe: so many " +
+        "(--trials) from ranges, the later ones where the earlier ones did well",
+    )
     .meta(group),
-  trials: z.int().min(1).optional().describe("random, halving: settings that are drawn").meta(group),
+  trials: z.int().min(1).optional().describe("random, halving, tpe: settings that are drawn").meta(group),
   searchSeed: z.int().min(0).default(0).describe("Seed of the settings that are drawn").meta(group),
   seeds: z
     .array(z.int().min(0))
@@ -190,11 +193,11 @@ export function checkTraining(settings: TrainingSettings): void {
   if (schedule.warmup >= epochs) {
     throw expected(`fewer epochs than ${epochs}, that are all,`, "--warmup", schedule.warmup);
   }
-  if (search === "random" && trials === undefined) {
-    throw expected("a number", "--trials", undefined, "A random search draws so many settings.");
+  if ((search === "random" || search === "tpe") && trials === undefined) {
+    throw expected("a number", "--trials", undefined, `--search ${search} draws so many settings.`);
   }
   if (search === "grid" && trials !== undefined) {
-    throw new UserError("Expected --search random or halving beside --trials but received grid", {
+    throw new UserError("Expected --search random, halving or tpe beside --trials but received grid", {
       hint: "A grid has as many settings as its lists make.",
     });
   }

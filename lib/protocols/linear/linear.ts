@@ -68,7 +68,7 @@ export interface LinearProtocol {
   headWidth?: Numbers;
   /** Default: grid. */
   search?: SearchMethod;
-  /** Settings that are drawn at random; needed by `random`, possible with `halving`. */
+  /** Settings that are drawn; needed by `random` and `tpe`, possible with `halving`. */
   trials?: number;
   searchSeed?: number;
   /** In [0, 1). Default: 0. */
@@ -86,8 +86,9 @@ export interface LinearProtocol {
  * - `grid`: every combination, each for all epochs
  * - `random`: so many draws
  * - `halving`: the grid (or draws), all of it briefly, the better part longer, few for all epochs
+ * - `tpe`: so many draws from ranges, for each head its own; the later ones where the earlier ones did well
  */
-export type SearchMethod = "grid" | "random" | "halving";
+export type SearchMethod = "grid" | "random" | "halving" | "tpe";
 
 /** VISSL's settings on ImageNet-1k, with a sweep, for no one learning rate suits all data. */
 export const linearDefaults: LinearProtocol = {
@@ -127,8 +128,8 @@ export interface LinearRun {
   resolved: Record<string, unknown>;
   plan: SplitPlan;
   heads: HeadSpec[];
-  /** What every head is tried with. */
-  trials: SearchTrial[];
+  /** What each head is tried with, `[head][trial]`; a search by TPE adds to it as it goes. */
+  trials: SearchTrial[][];
   /** Class names. */
   classes: string[];
   loss: Loss;
@@ -204,7 +205,7 @@ function prepare(options: EvalLinearOptions): LinearRun {
     resolved,
     plan,
     heads,
-    trials,
+    trials: heads.map(() => (settings.search === "tpe" ? [] : trials)),
     classes,
     loss: multi
       ? { kind: "binary_cross_entropy" }
@@ -248,13 +249,13 @@ export function partsOf({ plan }: Pick<LinearRun, "plan">): TrainingParts {
 /** Chooses a trial for each head, and tells what the chosen ones say of the images that are reported. */
 async function reportHeads(run: LinearRun, found: Sweep): Promise<ResultRecord["results"]> {
   const { heads, writer, trials } = run;
-  const choices = heads.map((head, h) => choose({ head, trials, outcomes: found.outcomes[h]! }));
+  const choices = heads.map((head, h) => choose({ head, trials: trials[h]!, outcomes: found.outcomes[h]! }));
   const judged = await found.judge(choices.map(({ trial }) => trial));
   const results: ResultRecord["results"] = [];
   for (const [h, head] of heads.entries()) {
     const choice = choices[h]!;
     const bySeed = judged[h]!;
-    results.push(layerResult({ run, head, choice, bySeed, outcomes: found.outcomes[h]! }));
+    results.push(layerResult({ run, head, trials: trials[h]!, choice, bySeed, outcomes: found.outcomes[h]! }));
     if (!writer) continue;
     const place = { layer: head.layer, head: head.name };
     await writePredictions(run, writer, place, bySeed);

@@ -4,6 +4,7 @@ import { topKAccuracy } from "../../metrics/top-k.js";
 import type { LayerResult, ResultRecord } from "../../results/record.js";
 import { spread } from "../../results/record.js";
 import { trialSettings } from "../../search/setting.js";
+import type { SearchTrial } from "../../search/space.js";
 import type { Judgement } from "../../training/judging.js";
 import { scoreOf } from "../../training/judging.js";
 import { targetsOf } from "../../training/passes.js";
@@ -20,13 +21,15 @@ export const linearProtocol = { id: "linear", version: 1 };
 export function layerResult(options: {
   run: LinearRun;
   head: HeadSpec;
+  /** Of this head. */
+  trials: SearchTrial[];
   choice: Choice;
   /** What the chosen trial said of the reported images, one a seed. */
   bySeed: Judgement[];
   outcomes: Outcome[];
 }): LayerResult {
-  const { run, head, choice, bySeed, outcomes } = options;
-  const { trials, classes } = run;
+  const { run, head, trials, choice, bySeed, outcomes } = options;
+  const { classes } = run;
   const settings = trialSettings(trials);
   const chosen = withWidth(head, trials[choice.trial]!.headWidth);
   return {
@@ -45,7 +48,7 @@ export function layerResult(options: {
       epochsRun: outcomes[t]!.epochsRun,
     })),
     converged: outcomes[choice.trial]!.settled,
-    notes: notesOn(run, choice, outcomes),
+    notes: notesOn(trials, choice, outcomes),
   };
 }
 
@@ -58,7 +61,7 @@ function metricsOf({ classes, plan }: LinearRun, bySeed: Judgement[]): LayerResu
   return { top1: accuracy(1), ...(classes.length > 5 ? { top5: accuracy(5) } : {}) };
 }
 
-function notesOn({ trials }: LinearRun, { trial, selection }: Choice, outcomes: Outcome[]): string[] {
+function notesOn(trials: SearchTrial[], { trial, selection }: Choice, outcomes: Outcome[]): string[] {
   const rates = trials.map(({ lr }) => lr);
   const { lr } = trials[trial]!;
   // Where another rate does as well, the edge of the grid says nothing.

@@ -23,6 +23,8 @@ import { outcomeOf, reportsOf, rungKey, type RungPlace, savedRung, saveRung } fr
 import type { LinearRun } from "./linear.js";
 import { partsOf } from "./linear.js";
 import { withWidth } from "./heads.js";
+import { choose } from "./selection.js";
+import { askStudies, studyRounds } from "./studies.js";
 import { scaledRate } from "./trials.js";
 
 /** All heads trained, the finalists at hand. */
@@ -36,9 +38,9 @@ export interface Sweep {
   close(): Promise<void>;
 }
 
-/** Trains every head under all settings, or under ever fewer of them for ever longer. */
+/** Trains every head under all settings, under ever fewer of them for ever longer, or under those that studies ask for. */
 export async function sweep(run: LinearRun): Promise<Sweep> {
-  const { trials, heads } = run;
+  const { trials, heads, settings } = run;
   const rungs = rungsOf(run);
   const outcomes: Outcome[][] = heads.map(() => []);
   let processes: TrainingProcess[] | undefined;
@@ -83,7 +85,14 @@ export async function sweep(run: LinearRun): Promise<Sweep> {
     );
   };
   try {
-    await halve({ heads: heads.length, candidates: trials, rungs, evaluate });
+    if (settings.search === "tpe") {
+      await askStudies({ run, rungs: rungs.slice(0, -1), evaluate });
+      // What an earlier rung has trained is gone.
+      const chosen = heads.map((head, h) => choose({ head, trials: trials[h]!, outcomes: outcomes[h]! }).trial);
+      await train({ survivors: chosen.map((trial) => [trial]), rung: rungs.at(-1)!, index: rungs.length - 1 });
+    } else {
+      await halve({ heads: heads.length, candidates: trials[0]!, rungs, evaluate });
+    }
   } catch (error) {
     await close();
     throw error;
@@ -97,15 +106,17 @@ export async function sweep(run: LinearRun): Promise<Sweep> {
       return heads.map((_, h) => judged.map((ofSeed) => ofSeed[h]![0]!));
     },
     weights: ({ seed, head, trial }) => trainer.weights({ seed, head, trial: placeOf(head, trial) }),
-    specOf: (head, trial) => withWidth(heads[head]!, trials[trial]!.headWidth),
+    specOf: (head, trial) => withWidth(heads[head]!, trials[head]![trial]!.headWidth),
     close,
   };
 }
 
-/** All at once, or by halving; says which where halving is asked for. */
+/** All at once, by halving, or as studies ask; says which where halving is asked for. */
 function rungsOf(run: LinearRun): Rung[] {
-  const { settings, trials, heads, plan, progress = silent } = run;
+  const { settings, heads, plan, progress = silent } = run;
   const { epochs, search } = settings;
+  if (search === "tpe") return [...studyRounds(settings.trials!), 1].map((count) => ({ trials: count, epochs, rateFactor: 1 })); // prettier-ignore
+  const trials = run.trials[0]!;
   const all: Rung = { trials: trials.length, epochs, rateFactor: 1 };
   // In live features the pass through the backbone costs an epoch the same, however few trials are left.
   if (search !== "halving") return [all];
@@ -130,7 +141,7 @@ function trainingPlan(run: LinearRun, options: Pick<RungPlace, "survivors" | "ru
   const { survivors, rung } = options;
   const { settings, classes, loss, regularised } = run;
   return {
-    heads: run.heads.map((spec, h) => survivors[h]!.map((t) => candidateOf(run, spec, run.trials[t]!, rung))),
+    heads: run.heads.map((spec, h) => survivors[h]!.map((t) => candidateOf(run, spec, run.trials[h]![t]!, rung))),
     seeds: settings.seeds,
     classes: classes.length,
     loss,
@@ -197,7 +208,7 @@ function tellEpoch(
   const { survivors, rung, index } = place;
   for (const { seed, head, trial } of rung.rateFactor === 1 ? report.diverged : []) {
     const { layer, name } = heads[head]!;
-    const { lr, weightDecay } = trials[survivors[head]![trial]!]!;
+    const { lr, weightDecay } = trials[head]![survivors[head]![trial]!]!;
     const setting = JSON.stringify({ lr, weightDecay });
     progress.note(`diverged, and frozen: ${layer} ${name}, ${setting}, seed ${settings.seeds[seed]}`);
   }
@@ -211,7 +222,7 @@ function tellEpoch(
         layer,
         head: name,
         ...(rungs > 1 && { rung: index }),
-        ...(told.length < trials.length && { trials: told.map(({ trial }) => trial) }),
+        ...(told.length < trials[h]!.length && { trials: told.map(({ trial }) => trial) }),
         loss: told.map(({ loss }) => loss),
       });
     }),
@@ -220,9 +231,9 @@ function tellEpoch(
 
 /** What the log keeps of a rung: of every trial its curve and how it came out. */
 function trialLines(run: LinearRun, found: FinishedRung, { survivors, rung, index }: RungPlace): TrialLine[] {
-  const settings = trialSettings(run.trials);
-  return run.heads.flatMap(({ layer, name }, h) =>
-    survivors[h]!.map((trial, i) => {
+  return run.heads.flatMap(({ layer, name }, h) => {
+    const settings = trialSettings(run.trials[h]!);
+    return survivors[h]!.map((trial, i) => {
       const { scores, diverged } = outcomeOf(found, rung, h, i);
       return {
         id: trial,
@@ -239,8 +250,8 @@ function trialLines(run: LinearRun, found: FinishedRung, { survivors, rung, inde
         diverged,
         selection: scores && !diverged ? finite(spread(scores).mean) : null,
       };
-    }),
-  );
+    });
+  });
 }
 
 function finite(value: number | undefined): number | null {
