@@ -38,8 +38,8 @@ export async function levelsFigure(results: LevelResult[]): Promise<Figure> {
     height: 340,
     title: title("Accuracy against level", shots === null ? "all images" : `${shots} images of each class`),
     data: { values: own.map(valueOf) },
-    encoding: { x, ...byModel(results) },
-    layer: lines(),
+    encoding: { x, color: byModel(results, colours, 0) },
+    layer: lines(results),
   } satisfies TopLevelSpec);
 }
 
@@ -62,7 +62,7 @@ export async function shotsFigure(results: LevelResult[]): Promise<Figure | unde
     data: { values: results.map(valueOf) },
     facet: { field: "level", type: "ordinal", sort: null, title: null },
     columns: Math.min(3, levels.length),
-    spec: { width: 280, height: 220, encoding: { x, ...byModel(results) }, layer: lines() },
+    spec: { width: 280, height: 220, encoding: { x, color: byModel(results, colours, 0) }, layer: lines(results) },
   } satisfies TopLevelSpec);
 }
 
@@ -80,24 +80,22 @@ function title(text: string, subtitle: string) {
 }
 
 /** Beyond the colours there are, they come again with another shape. */
-function byModel(results: LevelResult[]) {
+function byModel(results: LevelResult[], range: readonly string[], step: number) {
   const domain = distinct(results, "model");
-  const field = { field: "model", type: "nominal" as const, title: null };
-  const range = <T>(values: readonly T[], step: number) =>
-    domain.map((_, i) => values[(i + step * Math.floor(i / values.length)) % values.length]!);
-  return {
-    color: { ...field, scale: { domain, range: range(colours, 0) } },
-    shape: { ...field, scale: { domain, range: range(shapes, 1) } },
-  };
+  const own = domain.map((_, i) => range[(i + step * Math.floor(i / range.length)) % range.length]!);
+  return { field: "model", type: "nominal" as const, title: null, scale: { domain, range: own } };
 }
 
-function lines() {
+function lines(results: LevelResult[]) {
   return [
     {
       mark: { type: "rule" as const, strokeWidth: 1.2, opacity: 0.7 },
       encoding: { y: { ...accuracy, field: "low" }, y2: { field: "high" } },
     },
     { mark: line, encoding: { y: accuracy } },
-    { mark: { type: "point" as const, filled: true, size: 50, opacity: 1 }, encoding: { y: accuracy } },
+    {
+      mark: { type: "point" as const, filled: true, size: 50, opacity: 1 },
+      encoding: { y: accuracy, shape: byModel(results, shapes, 1) },
+    },
   ];
 }
