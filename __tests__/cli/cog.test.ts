@@ -54,8 +54,8 @@ describe("the grid", () => {
     expect((await ended).status).toBeNull();
     expect(existsSync(inFolder("killed", "levels.csv"))).toBe(false);
     const plan = await runHere("frozen-eval", [...grid("killed"), "--dry-run", "--json", "-q"], folder);
-    expect(JSON.parse(plan.stdout)).toMatchObject({ runs: 6, missing: expect.any(Number), seeds: 2 });
-    const { missing, seconds } = JSON.parse(plan.stdout) as { missing: number; seconds: number };
+    const { missing, seconds, ...rest } = JSON.parse(plan.stdout) as { missing: number; seconds: number };
+    expect(rest).toEqual({ runs: 6, seeds: 2 });
     expect(missing).toBeGreaterThanOrEqual(3);
     expect(missing).toBeLessThan(6);
     expect(seconds).toBeGreaterThan(0);

@@ -13,7 +13,7 @@ export interface LevelResult {
   seeds: number[];
   /** Fractions over the seeds. */
   top1: Spread;
-  /** Of five classes or more. */
+  /** Of more than five classes. */
   top5?: Spread;
   /** Of each seed. */
   chosen: Setting[];
