@@ -5,6 +5,7 @@ import type { FeatureSet } from "../lib/features/feature-set.js";
 import { logregSettings, type LogregSettings, searchedOf } from "../lib/settings/logreg.js";
 import { command, type CommandContext } from "./command.js";
 import { openExtraction } from "./features.js";
+import { checkLabels } from "./published.js";
 
 /** Settings that say where things are or how the work is done, and change no number: not part of the configuration. */
 const withoutEffect = ["out", "device", "threads", "workers", "lookAhead", "featuresRoot", "imageBatchSize"];
@@ -16,6 +17,7 @@ export const evalLogreg = command(logregSettings, async (settings, context) => {
   await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
   const features = await featuresOf(settings, context);
   try {
+    checkLabels(features, context);
     const { title, arch } = features.backbone ?? { title: "own", arch: "features" };
     const shots = settings.shots === undefined ? "" : `-N${settings.shots}`;
     const out = settings.out ?? path.join("runs", `${title}-${arch}-${features.data.name}`, `eval_logreg${shots}`);

@@ -16,6 +16,7 @@ export const commands = {
   "eval-linear": async () => (await import("./eval-linear.js")).evalLinear,
   "train-svm": async () => (await import("./train-svm.js")).trainSvm,
   "eval-logreg": async () => (await import("./eval-logreg.js")).evalLogreg,
+  cog: async () => (await import("./cog.js")).cog,
   "print-results": async () => (await import("./print-results.js")).printResults,
   "export-classifier": async () => (await import("./export-classifier.js")).exportClassifier,
   compare: async () => (await import("./compare.js")).compare,

@@ -57,6 +57,7 @@ export {
 } from "./logistic/train-path.js";
 export type { Schedule } from "./optim/schedule.js";
 export { silent, terminalProgress, type Progress, type ProgressTask } from "./progress.js";
+export { planGrid, runGrid, type GridOptions, type GridPlan, type GridRun } from "./protocols/cog/grid.js";
 export { evalLogreg, type EvalLogregOptions } from "./protocols/cog/logreg.js";
 export type { LogregProtocol } from "./protocols/cog/protocol.js";
 export { evalLinear, type EvalLinearOptions, type LinearProtocol } from "./protocols/linear/linear.js";
@@ -69,6 +70,7 @@ export { comparisonFigure } from "./results/comparison-figure.js";
 export { formatComparison } from "./results/comparison-table.js";
 export { loadHead } from "./results/export-head.js";
 export { depthFigure } from "./results/figure.js";
+export type { LevelResult } from "./results/levels.js";
 export { readRecord, type LayerResult, type ResultRecord } from "./results/record.js";
 export { formatTable } from "./results/table.js";
 export { LinearSvm } from "./svm/linear-svm.js";

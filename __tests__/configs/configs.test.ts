@@ -7,15 +7,18 @@ import type { Tap } from "../../lib/backbones/manifest.js";
 import { configNames, configsFolder } from "../../lib/settings/configs.js";
 import { readFlags } from "../../lib/settings/flags.js";
 import { linearSettings } from "../../lib/settings/linear.js";
+import { logregSettings, searchedOf } from "../../lib/settings/logreg.js";
 import { loadSettings } from "../../lib/settings/load.js";
 import { trainingOf } from "../../lib/settings/training.js";
 import { svmSettings } from "../../lib/settings/svm.js";
+import { logregDefaults } from "../../lib/protocols/cog/protocol.js";
 import { svmDefaults } from "../../lib/protocols/svm/protocol.js";
 import { headsOf } from "../../lib/protocols/linear/heads.js";
 import { linearTrials, scaledRate } from "../../lib/protocols/linear/trials.js";
 import { golden } from "../golden.js";
 
 const names = configNames().filter((name) => /^(vissl|dinov2|ssl-small)\/(?!svm-)/.test(name));
+const cogNames = configNames().filter((name) => name.startsWith("cog/"));
 const headerOf = (name: string) =>
   /^(#.*\n)+/.exec(readFileSync(path.join(configsFolder, `${name}.yaml`), "utf8"))?.[0] ?? "";
 const load = async (name: string, ...argv: string[]) =>
@@ -187,4 +190,17 @@ test.each([
 test("published settings let stored features and views in", async () => {
   expect((await load("vissl/imagenet1k", ...images, "--features", "stored")).settings.features).toBe("stored");
   expect((await load("vissl/imagenet1k", ...images, "--features", "stored", "--views", "4")).settings.views).toBe(4);
+});
+
+test.each(cogNames)("%s is the protocol's defaults, and says where it comes from", async (name) => {
+  const header = headerOf(name);
+  for (const word of ["Source", "Fixed", "Differs", "Expected", "Time"])
+    expect(header).toMatch(new RegExp(`^# ${word} +\\S`, "m"));
+  const [, command] = /^# {3}npx frozen-eval eval-logreg (.*)$/m.exec(header) ?? [];
+  const flags = readFlags({ definition: logregSettings, argv: command!.trim().split(" ") });
+  const { settings, protocol } = await loadSettings({ definition: logregSettings, flags });
+  expect(protocol?.id).toBe(name.replace("/", "-"));
+  const { asPublished, ...defaults } = logregDefaults;
+  expect({ ...settings, ...searchedOf(settings) }).toMatchObject(defaults);
+  expect(settings.asPublished).toBe(name === "cog/few-shot" ? true : asPublished);
 });

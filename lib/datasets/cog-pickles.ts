@@ -19,7 +19,7 @@ export async function readLevel({ file, level }: { file: string; level: number }
   if (!Array.isArray(levels) || !levels.every(areTexts)) {
     throw otherStructure(file, "a list of concepts for each level");
   }
-  const concepts = (levels as string[][])[level - 1];
+  const concepts = levels[level - 1];
   if (concepts) return concepts;
   throw expected(`a list for level ${level}`, file, `${levels.length} lists`);
 }

@@ -29,7 +29,7 @@ const percentOf = ({ results }: ResultRecord) => ({
   top1: 100 * results[0]!.metrics.top1!.mean,
   top5: 100 * results[0]!.metrics.top5!.mean,
 });
-const brief = { search: "random", trials: 3, epochs: 4, seeds: [22] } as const;
+const brief = { search: "random" as const, trials: 3, epochs: 4, seeds: [22] };
 
 async function complaint(work: Promise<unknown>): Promise<string> {
   const error: unknown = await work.catch((thrown: unknown) => thrown);

@@ -8,7 +8,7 @@ import type { FeatureLayer } from "../../features/source.js";
 import { digestOf, exists, readJson, writeJson } from "../../files.js";
 import { type Progress, silent } from "../../progress.js";
 import { random } from "../../random.js";
-import type { ResultRecord } from "../../results/record.js";
+import { readRecord, type ResultRecord } from "../../results/record.js";
 import { openRunFolder, writeRecord } from "../../results/run-folder.js";
 import { layerFileName } from "../../results/wording.js";
 import { type Part, planSplits, type SplitPlan } from "../splits.js";
@@ -66,10 +66,15 @@ export type SeedFit = Omit<LogregFit, "weights" | "predictions" | "epochs"> & {
  */
 export async function evalLogreg(options: EvalLogregOptions): Promise<ResultRecord> {
   const startedAt = new Date();
+  const { features } = options;
   const run = prepare(options);
   for (const note of run.notes) run.progress.note(note);
   await ensureBackend();
-  if (run.out !== undefined) await openRunFolder({ out: run.out, settings: run.resolved });
+  if (run.out !== undefined) {
+    await openRunFolder({ out: run.out, settings: run.resolved });
+    const finished = await finishedRecord(run.out, features);
+    if (finished) return finished;
+  }
   const started = Date.now();
   const found: { layer: FeatureLayer; fits: SeedFit[] }[] = [];
   for (const layer of run.layers) {
@@ -83,6 +88,14 @@ export async function evalLogreg(options: EvalLogregOptions): Promise<ResultReco
     await fs.rm(path.join(run.out, "training"), { recursive: true, force: true });
   }
   return record;
+}
+
+/** What a run of these settings found before, of the same images. */
+async function finishedRecord(out: string, { data }: FeatureSet): Promise<ResultRecord | undefined> {
+  if (!(await exists(path.join(out, "result.json")))) return undefined;
+  const record = await readRecord(out);
+  const same = record.data.digest === data.digest && digestOf(record.protocol) === digestOf(logregProtocol);
+  return same ? record : undefined;
 }
 
 function prepare(options: EvalLogregOptions): LogregRun {

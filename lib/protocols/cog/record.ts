@@ -57,7 +57,7 @@ function layerResult({ features, settings, notes }: LogregRun, layer: FeatureLay
     chosen: common(fits.map(({ chosen }) => chosen)),
     metrics: {
       top1: spread(fits.map(({ top1 }) => top1)),
-      ...(classes >= 5 && { top5: spread(fits.map(({ top5 }) => top5)) }),
+      ...(classes > 5 && { top5: spread(fits.map(({ top5 }) => top5)) }),
     },
     selection: selections.every((value) => value !== null) ? spread(selections) : null,
     trials: trialsOf(fits),

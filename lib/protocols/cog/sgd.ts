@@ -54,7 +54,7 @@ async function judged(
   }; // prettier-ignore
   const bar = progress.task({
     label: `${layer.name}, seed ${seed}: ${tried.length} settings`,
-    total: epochs * stepsPerEpoch({ train, batchSize: shared.batchSize }),
+    total: epochs * stepsPerEpoch({ rows: train.rows.length, batchSize: shared.batchSize }),
     unit: "steps",
   });
   try {

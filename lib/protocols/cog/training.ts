@@ -70,8 +70,8 @@ export interface LogregTraining {
 }
 
 /** Steps of a training: a last batch that is not full counts. */
-export function stepsPerEpoch({ train: { rows }, batchSize }: Pick<LogregTraining, "train" | "batchSize">): number {
-  return Math.ceil(rows.length / Math.min(batchSize, rows.length));
+export function stepsPerEpoch({ rows, batchSize }: { rows: number; batchSize: number }): number {
+  return Math.ceil(rows / Math.min(batchSize, rows));
 }
 
 /** The head: one linear layer. */
@@ -98,7 +98,7 @@ export async function trainLogreg(options: LogregTraining): Promise<HeadBank> {
     regularised: { bias: true, norm: false },
     initial: () => start,
   });
-  const perEpoch = stepsPerEpoch(options);
+  const perEpoch = stepsPerEpoch({ rows: train.rows.length, batchSize: options.batchSize });
   const batchSize = Math.min(options.batchSize, train.rows.length);
   const { source } = train;
   let sums: TallySums | undefined;
