@@ -87,7 +87,7 @@ export async function openLogisticPath(options: LogisticPathOptions): Promise<Lo
         lineSearch: "strong_wolfe",
         maxIterations,
         firstStep: 1,
-        toleranceDecrease: tolerance,
+        toleranceDecrease: (loss) => tolerance * Math.min(loss, Math.log(classes) - loss),
         toleranceGradient: 0,
         toleranceChange: 1e-9,
         evaluate: async (coordinates, active) => {
@@ -110,13 +110,13 @@ export async function openLogisticPath(options: LogisticPathOptions): Promise<Lo
         const own = values.slice(j * classes * (width + 1), (j + 1) * classes * (width + 1));
         weights[k]!.dispose();
         weights[k] = tf.tensor2d(own, [classes, width + 1]);
-        const { loss, decrease: gap = 0, iterations, evaluations, converged } = problems[j]!;
+        const { loss, decrease = 0, iterations, evaluations, converged } = problems[j]!;
         return {
           problem: k,
           penalty,
           ...split(own, classes, width),
           objective: loss,
-          gap,
+          gap: decrease / loss,
           gradientNorm: norms[j]! / firstNorm[k]!,
           iterations,
           evaluations,
