@@ -4,12 +4,14 @@
  *     node dist/bench/cog.js search [--images 8000] [--width 256] [--classes 200] [--epochs 100] [--python python3]
  *     node dist/bench/cog.js steps [--images 4096] [--width 2048] [--classes 1000]
  *     node dist/bench/cog.js few-shot [--shots 1,2,4,8,16] [--width 2048] [--classes 1000]
+ *     node dist/bench/cog.js stream [--images 50000] [--width 2048] [--classes 1000]
  *
  * - search: 30 trials and the final training, by ours as published (TPE), by halving, and by L-BFGS along a path of
  *   penalties, with the final accuracies.
  * - steps: a step of 30 trials of batch 1,024, ours in one bank, the peer's one after the other.
  * - few-shot: one seed of each N by L-BFGS, chosen on 5,000 other images, beside 31 trainings of the peer, of which some
  *   steps are measured.
+ * - stream: L-BFGS at one penalty on features that every pass reads from disk. It has no peer.
  *
  * Times are those of the processor, which other work on the machine disturbs least; the peer has one thread.
  */
@@ -20,6 +22,8 @@ import { parseArgs } from "node:util";
 
 import { prepareBackend } from "../lib/backend/backend.js";
 import { arraySource } from "../lib/features/array-source.js";
+import { openStore } from "../lib/features/store.js";
+import { openStoredSource } from "../lib/features/stored-source.js";
 import { linearHead } from "../lib/heads/head.js";
 import { memoryRows } from "../lib/logistic/memory-rows.js";
 import { openLogisticPath } from "../lib/logistic/path.js";
@@ -34,11 +38,13 @@ import { openStudy } from "../lib/search/study.js";
 import { LinearSvm } from "../lib/svm/linear-svm.js";
 import { bankTrainer } from "../lib/training/bank-trainer.js";
 import { stepOverhead } from "../lib/training/cost.js";
+import { featureRows } from "../lib/training/feature-rows.js";
 import type { Part } from "../lib/training/job.js";
 import type { Trainer } from "../lib/training/trainer.js";
 import { type ClassFeatures, classFeatures } from "./class-features.js";
 import { forgetPeak, peakOf } from "./memory.js";
 import { openPeer, type Peer } from "./peer.js";
+import { randomStore } from "./random-store.js";
 
 interface Sizes {
   images: number;
@@ -87,6 +93,7 @@ async function main(): Promise<void> {
     epochs: Number(values.epochs),
   };
   await prepareBackend({ device: "native" });
+  if (what === "stream") return stream({ ...sizes, images: Number(values.images ?? 50_000) });
   const noise = Number(values.noise);
   const made = (part: string, count: number) => classFeatures({ ...sizes, count, part, noise });
   const [train, test] = [await made("train", sizes.images), await made("test", 5000)];
@@ -362,6 +369,32 @@ async function fewShot(
     );
   }
   console.log(`all: ours ${ours.toFixed(0)} s, PyTorch ${peers.toFixed(0)} s, ratio ${(peers / ours).toFixed(1)}`);
+}
+
+/** Features on disk, none of which are kept. */
+async function stream({ images, width, classes }: Sizes): Promise<void> {
+  const root = fs.mkdtempSync(path.join(os.tmpdir(), "cog-"));
+  try {
+    const layers = [{ name: "features", shape: [width] }];
+    const folder = await randomStore({ root, layers, images, classes, precision: "float32" });
+    const source = await openStoredSource({ store: await openStore({ folder }), residentBytes: 0 });
+    if (source.targets.kind === "multi") throw new Error("The store has one label an image");
+    const rows = featureRows({ source, rows: everyRow(images), layer: "features", normalize: true });
+    const { labels } = source.targets;
+    const { found, cpu, memory } = await measured(async () => {
+      const followed = await openLogisticPath({ rows, labels, classes });
+      const [solution] = await followed.solve(1e-4);
+      followed.dispose();
+      return solution!;
+    });
+    console.log(
+      `stream: ${images} × ${width}, ${classes} classes, ${found.evaluations} passes and one for the second moment: ` +
+        `${cpu.toFixed(1)} s, peak memory ${bytes(memory)}; load ${load()}`,
+    );
+    await source.close();
+  } finally {
+    fs.rmSync(root, { recursive: true });
+  }
 }
 
 const percent = (fraction: number) => `${(100 * fraction).toFixed(2)} %`;

@@ -48,7 +48,7 @@ export interface LogisticSolution {
   objective: number;
   /** What the next Newton step would gain, as a part of the objective. */
   gap: number;
-  /** Length of the gradient, of that at W = 0, b = 0. */
+  /** Length of the gradient, as a part of that where the problem began: at W = 0, or where it was moved to. */
   gradientNorm: number;
   /** Steps. */
   iterations: number;
