@@ -4,11 +4,14 @@
  *     node dist/bench/cog.js search [--images 8000] [--width 256] [--classes 200] [--epochs 100] [--python python3]
  *     node dist/bench/cog.js steps [--images 4096] [--width 2048] [--classes 1000]
  *     node dist/bench/cog.js few-shot [--shots 1,2,4,8,16] [--width 2048] [--classes 1000]
+ *     node dist/bench/cog.js stream [--images 50000] [--width 2048] [--classes 1000]
  *
  * - search: 30 trials and the final training, by ours as published (TPE), by halving, and by L-BFGS along a path of
  *   penalties, with the final accuracies.
  * - steps: a step of 30 trials of batch 1,024, ours in one bank, the peer's one after the other.
- * - few-shot: one seed of each N by L-BFGS, beside 31 trainings of the peer, of which some steps are measured.
+ * - few-shot: one seed of each N by L-BFGS, chosen on 5,000 other images, beside 31 trainings of the peer, of which some
+ *   steps are measured.
+ * - stream: L-BFGS at one penalty on features that every pass reads from disk. It has no peer.
  *
  * Times are those of the processor, which other work on the machine disturbs least; the peer has one thread.
  */
@@ -19,6 +22,8 @@ import { parseArgs } from "node:util";
 
 import { prepareBackend } from "../lib/backend/backend.js";
 import { arraySource } from "../lib/features/array-source.js";
+import { openStore } from "../lib/features/store.js";
+import { openStoredSource } from "../lib/features/stored-source.js";
 import { linearHead } from "../lib/heads/head.js";
 import { memoryRows } from "../lib/logistic/memory-rows.js";
 import { openLogisticPath } from "../lib/logistic/path.js";
@@ -33,11 +38,13 @@ import { openStudy } from "../lib/search/study.js";
 import { LinearSvm } from "../lib/svm/linear-svm.js";
 import { bankTrainer } from "../lib/training/bank-trainer.js";
 import { stepOverhead } from "../lib/training/cost.js";
+import { featureRows } from "../lib/training/feature-rows.js";
 import type { Part } from "../lib/training/job.js";
 import type { Trainer } from "../lib/training/trainer.js";
 import { type ClassFeatures, classFeatures } from "./class-features.js";
 import { forgetPeak, peakOf } from "./memory.js";
 import { openPeer, type Peer } from "./peer.js";
+import { randomStore } from "./random-store.js";
 
 interface Sizes {
   images: number;
@@ -86,9 +93,10 @@ async function main(): Promise<void> {
     epochs: Number(values.epochs),
   };
   await prepareBackend({ device: "native" });
+  if (what === "stream") return stream({ ...sizes, images: Number(values.images ?? 50_000) });
   const noise = Number(values.noise);
   const made = (part: string, count: number) => classFeatures({ ...sizes, count, part, noise });
-  const [train, test] = [await made("train", sizes.images), await made("test", small ? 5000 : classes)];
+  const [train, test] = [await made("train", sizes.images), await made("test", 5000)];
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "cog-"));
   try {
     const files = [train, test].flatMap(({ features, labels }, i) => {
@@ -102,7 +110,7 @@ async function main(): Promise<void> {
     console.log(`${what}: ${images} × ${width}, ${classes} classes; ${await peer.next()}; load ${load()}`);
     if (what === "search") await search(sizes, train, test, peer);
     else if (what === "steps") await steps(sizes, train, peer);
-    else await fewShot(sizes, train, shots, peer);
+    else await fewShot(sizes, { train, val: test }, shots, peer);
     peer.end();
     console.log(`load ${load()}`);
   } finally {
@@ -213,7 +221,7 @@ async function search(sizes: Sizes, train: ClassFeatures, test: ClassFeatures, p
   const final = async (setting: Setting): Promise<number> => {
     const trainer = trainerOf(sizes, { train: part(all), report: testPart }, { settings: [setting] });
     await trainer.train({});
-    const [[[judgement]]] = (await trainer.judge({ part: "report" })) as [[[{ ranks: Int32Array }]]];
+    const [[[judgement]]] = (await trainer.judge({ part: "report" })) as unknown as [[[{ ranks: Int32Array }]]];
     await trainer.close();
     return topKAccuracy(judgement.ranks, 1);
   };
@@ -258,7 +266,7 @@ async function search(sizes: Sizes, train: ClassFeatures, test: ClassFeatures, p
     return `${percent(await final({ lr, weightDecay }))}, lr ${lr.toPrecision(3)}, rungs ${told}`;
   };
   const byPath = async () => {
-    const { weights, passes, penalty } = await fast(sizes, train, held);
+    const { weights, passes, penalty } = await fast(sizes, train, { held });
     const scores = await new LinearSvm(weights).decisionFunction({ rows: test.features });
     const accuracy = topKAccuracy(ranks({ scores, labels: test.labels, classes }), 1);
     return `${percent(accuracy)}, penalty ${penalty.toExponential(1)}, ${passes} passes`;
@@ -278,14 +286,19 @@ async function search(sizes: Sizes, train: ClassFeatures, test: ClassFeatures, p
   await report.close();
 }
 
-/** The penalty is chosen without what is held out, then all rows go on from there. */
-async function fast({ width, classes }: Sizes, { features, labels }: ClassFeatures, held: Uint8Array) {
+/** The penalty is chosen on what is held out of the rows, or on others; all rows go on from there. */
+async function fast(
+  { width, classes }: Sizes,
+  { features, labels }: ClassFeatures,
+  choice: { held: Uint8Array } | { val: ClassFeatures },
+) {
   const rows = memoryRows({ features, width });
   const options = { rows, labels, classes };
-  const parts = [held.map((one) => 1 - one)];
+  const other = "val" in choice ? choice.val : undefined;
   const { trials: followed, chosen } = await trainLogisticPath({
     ...options,
-    parts,
+    ...("held" in choice && { parts: [choice.held.map((one) => 1 - one)] }),
+    ...(other && { validation: { rows: memoryRows({ features: other.features, width }), labels: other.labels } }),
     penalties,
     patience: 2,
     tolerance: 1e-3,
@@ -327,7 +340,12 @@ async function steps(sizes: Sizes, train: ClassFeatures, peer: Peer): Promise<vo
 }
 
 /** One seed of each N. */
-async function fewShot(sizes: Sizes, train: ClassFeatures, shots: number[], peer: Peer): Promise<void> {
+async function fewShot(
+  sizes: Sizes,
+  { train, val }: Record<"train" | "val", ClassFeatures>,
+  shots: number[],
+  peer: Peer,
+): Promise<void> {
   const { classes, width, epochs } = sizes;
   const order = [...everyRow(train.labels.length)].sort((a, b) => train.labels[a]! - train.labels[b]!);
   let [ours, peers] = [0, 0];
@@ -337,8 +355,7 @@ async function fewShot(sizes: Sizes, train: ClassFeatures, shots: number[], peer
       features: Float32Array.from({ length: rows.length * width }, (_, i) => train.features[rows[Math.floor(i / width)]! * width + (i % width)]!), // prettier-ignore
       labels: Int32Array.from(rows, (row) => train.labels[row]!),
     };
-    // Of one shot nothing can be held out: the images are judged themselves, which costs as much.
-    const own = await measured(() => fast(sizes, drawn, n > 4 ? heldOut(drawn.labels) : Uint8Array.from(rows, (_, i) => (i % 5 === 4 ? 1 : 0)))); // prettier-ignore
+    const own = await measured(() => fast(sizes, drawn, { val }));
     const perEpoch = Math.ceil(rows.length / batchSize);
     const measuredSteps = Math.min(8, 4 * perEpoch);
     await ask(peer, { what: "steps", steps: 2, rows: rows.length });
@@ -347,11 +364,37 @@ async function fewShot(sizes: Sizes, train: ClassFeatures, shots: number[], peer
     ours += own.cpu;
     peers += whole;
     console.log(
-      `N = ${n}: ours ${own.cpu.toFixed(1)} s, ${own.found.passes} passes, peak memory ${bytes(own.memory)}; ` +
+      `N = ${n}: ours ${own.cpu.toFixed(1)} s, ${own.found.passes} passes, penalty ${own.found.penalty.toExponential(1)}, peak memory ${bytes(own.memory)}; ` +
         `PyTorch ${whole.toFixed(0)} s (${measuredSteps} steps measured); ratio ${(whole / own.cpu).toFixed(1)}`,
     );
   }
   console.log(`all: ours ${ours.toFixed(0)} s, PyTorch ${peers.toFixed(0)} s, ratio ${(peers / ours).toFixed(1)}`);
+}
+
+/** Features on disk, none of which are kept. */
+async function stream({ images, width, classes }: Sizes): Promise<void> {
+  const root = fs.mkdtempSync(path.join(os.tmpdir(), "cog-"));
+  try {
+    const layers = [{ name: "features", shape: [width] }];
+    const folder = await randomStore({ root, layers, images, classes, precision: "float32" });
+    const source = await openStoredSource({ store: await openStore({ folder }), residentBytes: 0 });
+    if (source.targets.kind === "multi") throw new Error("The store has one label an image");
+    const rows = featureRows({ source, rows: everyRow(images), layer: "features", normalize: true });
+    const { labels } = source.targets;
+    const { found, cpu, memory } = await measured(async () => {
+      const followed = await openLogisticPath({ rows, labels, classes });
+      const [solution] = await followed.solve(1e-4);
+      followed.dispose();
+      return solution!;
+    });
+    console.log(
+      `stream: ${images} × ${width}, ${classes} classes, ${found.evaluations} passes and one for the second moment: ` +
+        `${cpu.toFixed(1)} s, peak memory ${bytes(memory)}; load ${load()}`,
+    );
+    await source.close();
+  } finally {
+    fs.rmSync(root, { recursive: true });
+  }
 }
 
 const percent = (fraction: number) => `${(100 * fraction).toFixed(2)} %`;

@@ -123,6 +123,19 @@ describeOnBackends("softmax regression", () => {
     expect(second).toEqual(first);
   });
 
+  test("a problem that is moved to where another has come goes on from there", async () => {
+    const rows = memoryRows({ ...some, width });
+    const third = Uint8Array.from({ length: few }, (_, row) => (row % 3 > 0 ? 1 : 0));
+    const path = await openLogisticPath({ ...some, rows, classes, parts: [third, undefined, undefined] });
+    const [fold] = await path.solve(1e-3, [0]);
+    path.move(1, fold!);
+    const [moved, cold] = await path.solve(1e-3, [1, 2]);
+    path.dispose();
+    rows.dispose();
+    expect(moved!.evaluations).toBeLessThan(cold!.evaluations);
+    expect(Math.abs(moved!.objective / cold!.objective - 1)).toBeLessThan(2e-3);
+  });
+
   test("a class that a fold lacks is told to be unlikely there", async () => {
     const lacking = Uint8Array.from(some.labels, (label) => (label === 3 ? 0 : 1));
     const [[own]] = (await fewRows({ parts: [lacking], tolerance: 1e-4 }, [1e-3])) as [[LogisticSolution]];

@@ -31,7 +31,7 @@ describe("linear settings", () => {
 
   test("ask for the number of draws, and only for draws", () => {
     expect(() => parse({ search: "random" })).toThrow("for --trials but received nothing");
-    expect(() => parse({ trials: 4 })).toThrow("--search random or halving beside --trials");
+    expect(() => parse({ trials: 4 })).toThrow("--search random, halving or tpe beside --trials");
   });
 
   // protocols.md 1.1: 28 epochs on ImageNet-1k, 14 on Places205, 84 on iNaturalist18.

@@ -16,8 +16,8 @@ describe("settings of training that are refused, each in a sentence", () => {
     ["an unknown optimizer", ["--optimizer", "adm"], /^Expected sgd, adam, .* for --optimizer but received "adm"$/, /^Did you mean adam or adamw\?$/],
     ["one unknown among several", ["--optimizer", "sgd,larz"], /but received "larz"$/, /^Did you mean lars\?$/],
     ["an unknown schedule", ["--schedule", "cosin"], /^Expected multistep, .* for --schedule but received "cosin"$/, /^Did you mean cosine\?$/],
-    ["an unknown search", ["--search", "halvin"], /^Expected grid, random or halving for --search but received "halvin"$/, /^Did you mean halving\?$/],
-    ["a name that is like none", ["--search", "xxxxxxxxxxx"], /^Expected grid, random or halving/, /^All settings of the grid/],
+    ["an unknown search", ["--search", "halvin"], /^Expected grid, random, halving or tpe for --search but received "halvin"$/, /^Did you mean halving\?$/],
+    ["a name that is like none", ["--search", "xxxxxxxxxxx"], /^Expected grid, random, halving or tpe/, /^All settings of the grid/],
     ["a milestone beyond the epochs", ["--epochs", "10", "--milestones", "5,12"], /^Expected epochs below 10, that of the end for .*milestones but received \[12\]$/],
     ["a milestone in a schedule in full", ["--epochs", "3", "--set", "schedule.kind=[{kind: multistep, milestones: [2, 9], gamma: 0.1}]"], /milestones but received \[9\]$/],
     ["milestones that fall", ["--milestones", "8,4"], /^Expected rising epochs above 0 for .*milestones but received \[8,4\]$/],
@@ -42,7 +42,7 @@ describe("settings of training that are refused, each in a sentence", () => {
     ["a random search of nobody knows how many", ["--search", "random"], /^Expected a number for --trials but received nothing$/],
     ["a range in a grid that tells no number of points", ["--lr", "log(0.01,1)"], /^Expected a number of points for the range of --lr, as a grid has, but received none$/, /log\(0\.01,1,5\)/],
     ["a sweep of momentum that no optimizer has", ["--optimizer", "adam", "--momentum", "0.5,0.9"], /^Expected an optimizer with momentum \(sgd, lars\) for a sweep of --momentum/],
-    ["a number of trials of a grid", ["--trials", "3"], /^Expected --search random or halving beside --trials but received grid$/],
+    ["a number of trials of a grid", ["--trials", "3"], /^Expected --search random, halving or tpe beside --trials but received grid$/],
   ]; // prettier-ignore
 
   // Jest would take a fourth parameter that is not given for a callback.

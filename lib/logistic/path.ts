@@ -56,7 +56,7 @@ export async function openLogisticPath(options: LogisticPathOptions): Promise<Lo
   const moment = await secondMoment(rows, signal);
   if (!(await isFinite(moment))) {
     moment.dispose();
-    throw expected("finite features of sensible size", "logistic regression", "others");
+    throw notFinite();
   }
   /** [classes, width + 1] of each problem. */
   const weights = parts.map(() => tf.zeros<tf.Rank.R2>([classes, width + 1]));
@@ -87,7 +87,7 @@ export async function openLogisticPath(options: LogisticPathOptions): Promise<Lo
         lineSearch: "strong_wolfe",
         maxIterations,
         firstStep: 1,
-        toleranceDecrease: tolerance,
+        toleranceDecrease: (loss) => tolerance * Math.min(loss, Math.log(classes) - loss),
         toleranceGradient: 0,
         toleranceChange: 1e-9,
         evaluate: async (coordinates, active) => {
@@ -102,6 +102,10 @@ export async function openLogisticPath(options: LogisticPathOptions): Promise<Lo
           return found;
         },
       });
+      if (problems.some(({ stopped }) => stopped === "not finite")) {
+        x.dispose();
+        throw notFinite();
+      }
       const found = tf.tidy(() => round.weights(x.reshape([-1, width + 1])));
       x.dispose();
       const values = await found.data<"float32">();
@@ -110,13 +114,13 @@ export async function openLogisticPath(options: LogisticPathOptions): Promise<Lo
         const own = values.slice(j * classes * (width + 1), (j + 1) * classes * (width + 1));
         weights[k]!.dispose();
         weights[k] = tf.tensor2d(own, [classes, width + 1]);
-        const { loss, decrease: gap = 0, iterations, evaluations, converged } = problems[j]!;
+        const { loss, decrease = 0, iterations, evaluations, converged } = problems[j]!;
         return {
           problem: k,
           penalty,
           ...split(own, classes, width),
           objective: loss,
-          gap,
+          gap: decrease / loss,
           gradientNorm: norms[j]! / firstNorm[k]!,
           iterations,
           evaluations,
@@ -148,6 +152,8 @@ async function isFinite(matrix: tf.Tensor2D): Promise<boolean> {
   sum.dispose();
   return Number.isFinite(value);
 }
+
+const notFinite = () => expected("finite features of sensible size", "logistic regression", "others");
 
 /** Losses and gradients over coordinates; the rows of problems that are not asked are zeros. */
 async function evaluateAt(

@@ -27,7 +27,11 @@ export interface LogisticObjective {
   classes: number;
   /** Whether ½ λ ‖b‖² is added, as by PyTorch's weight decay. Default: false. */
   regularizeBias?: boolean;
-  /** Where to stop: about how far, of itself, the objective may be above its least. Default: 1e-4. */
+  /**
+   * Where to stop: what the next Newton step would gain, as a part of the objective or, where that is less, of what has
+   * been gained since W = 0. The objective is then some five times as far above its least. Below 1e-7 single precision
+   * ends. Default: 1e-4.
+   */
   tolerance?: number;
 }
 
@@ -42,9 +46,9 @@ export interface LogisticSolution {
   /** b. Shape [classes]. */
   bias: Float32Array;
   objective: number;
-  /** What the next Newton step would gain, of the objective: about (objective − its least) / objective. */
+  /** What the next Newton step would gain, as a part of the objective. */
   gap: number;
-  /** Length of the gradient, of that at W = 0, b = 0. */
+  /** Length of the gradient, as a part of that where the problem began: at W = 0, or where it was moved to. */
   gradientNorm: number;
   /** Steps. */
   iterations: number;

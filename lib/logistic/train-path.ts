@@ -79,7 +79,7 @@ export async function trainLogisticPath(options: TrainLogisticPathOptions): Prom
         const { weights: _weights, bias: _bias, ...account } = solution;
         const k = which[j]!;
         trials[k]!.push({ ...account, accuracy: accuracies[j]! });
-        worse[k] = accuracies[j]! > best[k]! ? 0 : worse[k]! + 1;
+        worse[k] = accuracies[j]! < best[k]! ? worse[k]! + 1 : 0;
         if (accuracies[j]! <= best[k]!) return;
         best[k] = accuracies[j]!;
         chosen[k] = solution;

@@ -7,25 +7,34 @@ import type { LogisticRows } from "./problem.js";
 /** Rows that are multiplied at a time. */
 const blockRows = 1024;
 
-/** The mean of x·xᵀ over all rows, the column of ones among the features: [width + 1, width + 1]. */
+/** Rows a feature that the second moment is made of, at most. */
+const enough = 16;
+
+/**
+ * The mean of x·xᵀ over rows, the column of ones among the features: [width + 1, width + 1]. Where there are many, an
+ * equal share of each block stands for all.
+ */
 export async function secondMoment(rows: LogisticRows, signal?: AbortSignal): Promise<tf.Tensor2D> {
-  let sum = tf.zeros([rows.width + 1, rows.width + 1]);
+  const share = Math.min(1, (enough * rows.width) / rows.count);
+  let sum: tf.Tensor2D = tf.zeros([rows.width + 1, rows.width + 1]);
+  let count = 0;
   try {
     await rows.visit(blockRows, async (block) => {
       signal?.throwIfAborted();
+      const taken = Math.ceil(share * block.shape[0]);
+      count += taken;
       const next = tf.tidy(() => {
-        const batched = block.expandDims<tf.Tensor3D>(0);
-        return tf.add<tf.Tensor2D>(sum, tf.div(transposedTimes(batched, batched).squeeze([0]), rows.count));
+        const batched = block.slice([0, 0], [taken, -1]).expandDims<tf.Tensor3D>(0);
+        return tf.add<tf.Tensor2D>(sum, transposedTimes(batched, batched).squeeze([0]));
       });
       sum.dispose();
       sum = next;
       await tf.nextFrame();
     });
-  } catch (error) {
+    return tf.div<tf.Tensor2D>(sum, count);
+  } finally {
     sum.dispose();
-    throw error;
   }
-  return sum as tf.Tensor2D;
 }
 
 /**

@@ -30,8 +30,8 @@ export interface MinimiseOptions {
   firstStep?: number;
   /** A problem is solved where no entry of its gradient is above; 1e-7 where undefined. */
   toleranceGradient?: number;
-  /** Or where the step promises to lower the loss by no more than this share of it: ½ ∇·H⁻¹·∇ / loss. */
-  toleranceDecrease?: number;
+  /** Or where the step promises to lower the loss, ½ ∇·H⁻¹·∇, by no more than this says of the loss. */
+  toleranceDecrease?: (loss: number) => number;
   /** Or where no parameter, or the loss, changes by more in an iteration; 1e-9 where undefined. */
   toleranceChange?: number;
   /** What an earlier run was at (`onIteration`): it is taken up to the same bits. `start` tells the shape alone then. */
@@ -58,7 +58,7 @@ export interface Problem {
   stopped?: "gradient" | "decrease" | "change" | "iterations" | "evaluations" | "not finite";
   /** Whether a tolerance was reached. */
   converged: boolean;
-  /** What the last step promised to lower the loss by, as a share of it: ½ ∇·H⁻¹·∇ / loss. */
+  /** What the last step promised to lower the loss by: ½ ∇·H⁻¹·∇. */
   decrease?: number;
   /** Of the initial inverse Hessian, s·y / y·y. */
   scale: number;
@@ -152,8 +152,8 @@ async function iterate(place: Place, options: MinimiseOptions): Promise<void> {
     const searches = problems.map((problem, k) => {
       if (problem.stopped) return undefined;
       const slope = slopes[k]!;
-      problem.decrease = -slope / 2 / problem.loss;
-      if (toleranceDecrease !== undefined && problem.decrease <= toleranceDecrease) {
+      problem.decrease = -slope / 2;
+      if (toleranceDecrease && problem.decrease <= toleranceDecrease(problem.loss)) {
         stop(problem, "decrease");
         return undefined;
       }
@@ -394,7 +394,7 @@ function checkOptions(options: MinimiseOptions): void {
     throw expected(`${start.shape[0]} numbers, one a problem`, "lr", lr);
   }
   for (const rate of rates) if (!(rate > 0 && isFinite(rate))) throw expected("a number above 0", "lr", rate);
-  for (const name of ["toleranceGradient", "toleranceDecrease", "toleranceChange"] as const) {
+  for (const name of ["toleranceGradient", "toleranceChange"] as const) {
     const value = options[name] ?? 0;
     if (!(value >= 0)) throw expected("a number of at least 0", name, value);
   }
