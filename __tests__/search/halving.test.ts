@@ -20,14 +20,13 @@ const trial = (lr: number, weightDecay = 0): SearchTrial => ({
 const apart = (count: number) => Array.from({ length: count }, (_, i) => trial(10 ** (i - count)));
 
 describe("planHalving", () => {
-  test("trains all briefly, half longer, three to the end, in a quarter of the work", () => {
-    const { rungs, cost } = planHalving({ candidates: 48, epochs: 28, overhead: 2 });
+  test("trains all briefly, a tenth to the end, in a quarter of the work", () => {
+    const { rungs, cost } = planHalving({ candidates: 48, epochs: 28, overhead: 0.5 });
     expect(rungs).toEqual([
-      { trials: 48, epochs: 1, rateFactor: Math.sqrt(28) },
-      { trials: 24, epochs: 4, rateFactor: Math.sqrt(28 / 4) },
-      { trials: 3, epochs: 28, rateFactor: 1 },
+      { trials: 48, epochs: 3, rateFactor: Math.sqrt(28 / 3) },
+      { trials: 5, epochs: 28, rateFactor: 1 },
     ]);
-    expect(cost).toBeCloseTo((50 * 1 + 26 * 4 + 5 * 28) / (50 * 28), 10);
+    expect(cost).toBeCloseTo((48.5 * 3 + 5.5 * 28) / (48.5 * 28), 10);
   });
 
   test("begins with all, ends with all epochs, and costs what it says", () => {
@@ -55,20 +54,19 @@ describe("planHalving", () => {
     );
   });
 
-  test("gives each rung as many steps as tell something", () => {
+  test("gives the brief rung as many steps as tell something", () => {
     const { rungs } = planHalving({ candidates: 96, epochs: 60, stepsPerEpoch: 9, overhead: 0 });
-    // 36 steps and 90; without that three epochs and what the time allows.
+    // 63 steps; without that six epochs, and twelve to the end.
     expect(rungs.map(({ trials, epochs }) => [trials, epochs])).toEqual([
-      [96, 4],
-      [48, 10],
-      [6, 60],
+      [96, 7],
+      [10, 60],
     ]);
   });
 
   test.each([
     ["few candidates", { candidates: 6, epochs: 28, overhead: 0 }],
     ["one epoch", { candidates: 50, epochs: 1, overhead: 0 }],
-    ["few steps", { candidates: 48, epochs: 28, stepsPerEpoch: 5, overhead: 0 }],
+    ["few steps", { candidates: 48, epochs: 28, stepsPerEpoch: 4, overhead: 0 }],
     ["steps whose cost is not that of their trials", { candidates: 48, epochs: 28, overhead: 100 }],
   ])("trains all to the end where there are %s", (_, options) => {
     const all = { trials: options.candidates, epochs: options.epochs, rateFactor: 1 };
@@ -78,11 +76,10 @@ describe("planHalving", () => {
   test("takes more than a quarter where only that chooses well", () => {
     const { rungs, cost } = planHalving({ candidates: 32, epochs: 28, overhead: 10 });
     expect(rungs.map(({ trials, epochs }) => [trials, epochs])).toEqual([
-      [32, 1],
-      [16, 6],
+      [32, 3],
       [3, 28],
     ]);
-    expect(cost).toBeCloseTo((42 + 26 * 6 + 13 * 28) / (42 * 28), 10);
+    expect(cost).toBeCloseTo((42 * 3 + 13 * 28) / (42 * 28), 10);
   });
 
   test.each([
@@ -123,30 +120,34 @@ describe("fullMoment", () => {
 });
 
 describe("promoted", () => {
-  const keepOf = (
-    scores: CandidateScore[],
-    keep: number,
-    candidates = apart(scores.length),
-    kin: "together" | "apart" = "apart",
-  ) => promoted({ scores: new Map(scores.entries()), candidates, keep, kin });
+  const keepOf = (scores: CandidateScore[], keep: number, candidates = apart(scores.length)) =>
+    promoted({ scores: new Map(scores.entries()), candidates, keep });
 
   test("takes the highest scores, and of equal ones the lower loss", () => {
     expect(keepOf([score(0.5), score(0.7), score(0.6, 2), score(0.6, 1)], 2)).toEqual([1, 3]);
   });
 
-  test("takes the best of each learning rate first, then the others", () => {
-    const candidates = [trial(0.1), trial(0.1, 1e-4), trial(0.11, 1e-3), trial(0.3), trial(1)];
-    const scores = [score(0.8), score(0.82), score(0.81), score(0.6), score(0.5)];
-    expect(keepOf(scores, 2, candidates)).toEqual([1, 3]);
-    expect(keepOf(scores, 3, candidates)).toEqual([1, 3, 4]);
-    expect(keepOf(scores, 4, candidates)).toEqual([1, 2, 3, 4]);
+  test("takes the best of three learning rates first, then of these the best whose decay is a decade off", () => {
+    const candidates = [
+      trial(0.1),
+      trial(0.1, 1e-4),
+      trial(0.11, 5e-4),
+      trial(0.1, 1e-3),
+      trial(0.3),
+      trial(1),
+      trial(3),
+    ];
+    const scores = [0.8, 0.82, 0.81, 0.7, 0.6, 0.5, 0.4].map((value) => score(value));
+    expect(keepOf(scores, 2, candidates)).toEqual([1, 4]);
+    expect(keepOf(scores, 3, candidates)).toEqual([1, 4, 5]);
+    expect(keepOf(scores, 4, candidates)).toEqual([0, 1, 4, 5]);
+    expect(keepOf(scores, 5, candidates)).toEqual([0, 1, 2, 4, 5]);
   });
 
-  test("takes kin together after the first rung", () => {
-    const candidates = [trial(0.1), trial(0.1, 1e-4), trial(0.3), trial(0.3, 1e-4), trial(1)];
-    const scores = [score(0.8), score(0.2), score(0.7), score(0.6), score(0.75)];
-    expect(keepOf(scores, 2, candidates, "together")).toEqual([0, 1]);
-    expect(keepOf(scores, 4, candidates, "together")).toEqual([0, 1, 2, 4]);
+  test("equal decays are not apart, nor are those within a decade", () => {
+    const candidates = [trial(0.1, 1e-3), trial(0.11, 1e-3), trial(0.1, 2e-4), trial(0.1, 1e-4), trial(0.3)];
+    const scores = [0.9, 0.8, 0.7, 0.6, 0.5].map((value) => score(value));
+    expect(keepOf(scores, 3, candidates)).toEqual([0, 3, 4]);
   });
 
   test("candidates that differ in more than rate and decay are no kin", () => {

@@ -3,8 +3,8 @@ import type { ScheduleMoment } from "../optim/schedule.js";
 import type { SearchTrial } from "./space.js";
 
 /**
- * Successive halving (Jamieson and Talwalkar 2016) for heads: all candidates are trained briefly, half of each head's
- * longer, and few for all epochs. What comes out of the last rung was trained as the full sweep would have.
+ * Successive halving (Jamieson and Talwalkar 2016) for heads: all candidates are trained briefly, few of each head for all
+ * epochs. What comes out of the last rung was trained as the full sweep would have.
  *
  * A brief training is judged for what the long one would come to, which takes three things:
  *
@@ -14,9 +14,12 @@ import type { SearchTrial } from "./space.js";
  *   win a brief training, for the small ones have not arrived; with rates multiplied by the whole ratio all arrive, but
  *   the large ones are beyond their limit. The root stands in the middle, and leaves the sum of rate × decay over the
  *   steps as it is in the long training.
- * - *Kin* are candidates of nearly one rate that differ in weight decay. The first rung tells hopeless rates but nothing
- *   of decays, which need time: kin go on together. Into the last rung the best of each kin goes first, for the guess of
- *   the best rate may be wrong by a step of the grid; otherwise a single rate under three decays fills it.
+ * - The brief training tells good rates, though its best may be a step of the grid beside the best of the long one, and
+ *   little of decays, which need time. So the best of each of three rates goes on first; then under each of these the best
+ *   decay that is a decade off.
+ *
+ * More rungs between, which train some of the candidates longer, chose no better for the same work: the first and
+ * briefest of them lost the best rate (20 sets of 10 and 20 classes).
  */
 export interface Rung {
   /** Candidates of a head that are trained. */
@@ -34,18 +37,18 @@ export interface HalvingPlan {
   cost: number;
 }
 
-/** Of three candidates in the last rung the winner of the full sweep is one, or another that is as good. */
-const finalists = { share: 1 / 16, least: 3, most: 8 };
+/** Candidates in the last rung: part of all, and how few. */
+const finalists = { share: 1 / 8, least: 3 };
 
-/** Part of the candidates that the second rung trains, and part of the epochs: at least, where time allows, at most. */
-const second = { trials: 1 / 2, least: 1 / 10, usual: 1 / 5, most: 1 / 4 };
+/** Part of the epochs that the first rung trains. */
+const brief = 1 / 10;
 
 /**
- * Steps that a rung takes at least. Momentum of 0.9 remembers ten: a schedule of four rates that passes in fewer steps
- * says nothing of the same schedule in a thousand. Measured on sets of 2,400 images: first rungs of 10 steps drop the
- * best rates, second ones of 40 prefer rates that lose in the end (up to 37 points).
+ * Steps that a rung takes at least. Momentum of 0.9 remembers ten: a schedule of four rates that passes in a few of them
+ * says nothing of the same schedule in a thousand. Measured on sets of 2,400 images: rungs of 10 steps drop the best
+ * rates, those of 40 prefer rates that lose in the end (up to 37 points).
  */
-const leastSteps = { first: 30, second: 75 };
+const leastSteps = 60;
 
 /** Part of the full sweep's work from which on the full sweep is the better choice. */
 const tooDear = 1 / 2;
@@ -67,42 +70,22 @@ export function planHalving(options: {
   overhead: number;
   share?: number;
 }): HalvingPlan {
-  const { candidates, epochs, stepsPerEpoch = Infinity, overhead, share = 0.22 } = options;
+  const { candidates, epochs, stepsPerEpoch = Infinity, overhead, share = 0.225 } = options;
   if (!(Number.isInteger(candidates) && candidates >= 1))
     throw expected("at least one candidate", "halving", candidates);
   if (!(Number.isInteger(epochs) && epochs >= 1)) throw expected("at least one epoch", "halving", epochs);
-  const work = (rungs: Rung[]) =>
-    rungs.reduce((sum, { trials, epochs: times }) => sum + times * (trials + overhead), 0);
   const rung = (trials: number, times: number): Rung => {
     return { trials, epochs: times, rateFactor: Math.sqrt(epochs / times) };
   };
-  const full = rung(candidates, epochs);
-  const atLeast = (steps: number) => Math.ceil(steps / stepsPerEpoch);
-  const first = rung(candidates, Math.max(1, atLeast(leastSteps.first), Math.floor(epochs / 20)));
-  const planOf = (last: number, times: number): Rung[] => {
-    return [first, rung(Math.max(last + 1, Math.round(second.trials * candidates)), times), rung(last, epochs)];
-  };
-  const most = Math.max(finalists.least, Math.min(finalists.most, Math.round(finalists.share * candidates)));
-  const briefest = Math.max(Math.ceil(second.least * epochs), atLeast(leastSteps.second));
-  const longest = Math.max(Math.floor(second.most * epochs), briefest);
-  const fits = (rungs: Rung[]) => work(rungs) <= share * work([full]);
-  for (let last = most; last >= finalists.least; last--) {
-    for (let times = longest; times >= briefest; times--) {
-      const rungs = planOf(last, times);
-      if (rises(rungs) && fits(rungs)) return { rungs, cost: work(rungs) / work([full]) };
-    }
-  }
-  const usual = planOf(finalists.least, Math.max(Math.ceil(second.usual * epochs), briefest));
-  const cost = work(usual) / work([full]);
-  return rises(usual) && cost < tooDear ? { rungs: usual, cost } : { rungs: [full], cost: 1 };
-}
-
-/** Whether each rung trains fewer than the one before, for longer. */
-function rises(rungs: Rung[]): boolean {
-  return rungs.every(({ trials, epochs }, i) => {
-    const before = rungs[i - 1];
-    return !before || (trials < before.trials && epochs > before.epochs);
-  });
+  const full = epochs * (candidates + overhead);
+  const first = rung(candidates, Math.max(Math.ceil(brief * epochs), Math.ceil(leastSteps / stepsPerEpoch)));
+  const cost = (last: number) => (first.epochs * (candidates + overhead) + epochs * (last + overhead)) / full;
+  let last = Math.max(finalists.least, Math.round(finalists.share * candidates));
+  while (last > finalists.least && cost(last) > share) last--;
+  const pays = last < candidates && first.epochs < epochs && cost(last) < tooDear;
+  return pays
+    ? { rungs: [first, rung(last, epochs)], cost: cost(last) }
+    : { rungs: [rung(candidates, epochs)], cost: 1 };
 }
 
 /**
@@ -158,7 +141,7 @@ export async function halve({ heads, candidates, rungs, evaluate }: HalvingOptio
     if (index > 0) {
       survivors = survivors.map((own, head) => {
         const last = new Map(own.map((candidate) => [candidate, scores[head]![candidate]!.at(-1)!]));
-        return promoted({ scores: last, candidates, keep: rung.trials, kin: index === 1 ? "together" : "apart" });
+        return promoted({ scores: last, candidates, keep: rung.trials });
       });
     }
     const judged = await evaluate(survivors, rung, index);
@@ -170,20 +153,19 @@ export async function halve({ heads, candidates, rungs, evaluate }: HalvingOptio
 /** Learning rates whose ratio is below this are nearly one. */
 const nearby = 1.5;
 
+/** Rates of which the best goes on before any other of theirs. */
+const rates = 3;
+
 /**
- * The candidates of one head that go on, rising. Those that diverged come last, and of them those of the smallest rates
- * first.
- *
- * @param options.kin `together`: those of the best rate, whatever their decay, then those of the second best.
- * `apart`: the best of each rate, then the others by score.
+ * The candidates of one head that go on, rising: the best of each of three rates, under each of these the best whose decay
+ * is a decade off, then the others by score. Those that diverged come last, and of them those of the smallest rates first.
  */
 export function promoted(options: {
   scores: ReadonlyMap<number, CandidateScore>;
   candidates: readonly SearchTrial[];
   keep: number;
-  kin: "together" | "apart";
 }): number[] {
-  const { scores, candidates, keep, kin } = options;
+  const { scores, candidates, keep } = options;
   const all = [...scores].sort(([a], [b]) => a - b);
   const sound = all.filter(([, { diverged, loss }]) => !diverged && Number.isFinite(loss));
   const lost = all.filter((each) => !sound.includes(each)).map(([candidate]) => candidate);
@@ -194,15 +176,24 @@ export function promoted(options: {
     if (own) own.push(each);
     else families.push([each]);
   }
-  const first = kin === "together" ? families.flat() : families.map(([best]) => best!);
-  const others = sound.map(([candidate]) => candidate).filter((candidate) => !first.includes(candidate));
+  const first = families.slice(0, rates).map(([best]) => best!);
+  const second = families.slice(0, rates).flatMap(([best, ...others]) => {
+    return others.find((other) => areDecayedApart(candidates[best!]!, candidates[other]!)) ?? [];
+  });
+  const order = new Set([...first, ...second, ...sound.map(([candidate]) => candidate)]);
   lost.sort((a, b) => candidates[a]!.lr - candidates[b]!.lr);
-  return [...first, ...others, ...lost].slice(0, keep).sort((a, b) => a - b);
+  return [...order, ...lost].slice(0, keep).sort((a, b) => a - b);
 }
 
+/** *Kin* are candidates of nearly one rate that differ in weight decay. */
 function areKin(a: SearchTrial, b: SearchTrial): boolean {
   const rest = (trial: SearchTrial) => JSON.stringify({ ...trial, lr: undefined, weightDecay: undefined });
   return Math.max(a.lr, b.lr) < nearby * Math.min(a.lr, b.lr) && rest(a) === rest(b);
+}
+
+function areDecayedApart(a: SearchTrial, b: SearchTrial): boolean {
+  const [small, large] = [a.weightDecay, b.weightDecay].sort((one, other) => one - other) as [number, number];
+  return large > small && large >= 10 * small;
 }
 
 function bestOf(candidates: number[], scores: CandidateScore[][]): number {
