@@ -97,7 +97,7 @@ const reason = noRegistry();
     const { status, stderr } = await inHome(["npx", "frozen-eval", "doctor", "--device", "webgpu"]);
     expect(status).toBe(2);
     expect(stderr).toMatch(
-      /^error: Expected the packages webgpu and .* for --device webgpu but they are not installed\nRun: npm install webgpu /,
+      /error: Expected the packages webgpu and .* for --device webgpu but they are not installed\nRun: npm install webgpu /,
     );
   });
 

@@ -32,6 +32,15 @@ export function processorSeconds(): number {
   return (user + system) / 1e6 + ticks.reduce((sum, count) => sum + count, 0) / 100;
 }
 
+/** Seconds in which the main threads of processes ran or waited for a processor to run on, since they began. Linux. */
+export function runnableSeconds(pids: number[]): number {
+  const seconds = pids.map((pid) => {
+    const [ran, waited] = fs.readFileSync(`/proc/${pid}/schedstat`, "utf8").split(" ").map(Number);
+    return (ran! + waited!) / 1e9;
+  });
+  return seconds.reduce((sum, one) => sum + one, 0);
+}
+
 function children(): number[] {
   const pids = fs.readFileSync(`/proc/self/task/${process.pid}/children`, "utf8").split(" ").filter(Boolean);
   return pids.map(Number);

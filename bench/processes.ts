@@ -3,8 +3,8 @@
  *
  *     node dist/bench/processes.js [--backbone DIR] [--device wasm] [--processes 2] [--batch 4] [--batches 8] [--rounds 5]
  *
- * Beside the clock stands the processor time of all processes, this one among them: on a machine that has other work it
- * tells what the clock cannot, how much an image costs when others pass beside it.
+ * Beside the clock stands what also holds on a machine that has other work: the processor time of an image, of all
+ * processes together, this one among them, and how much of the time the processes were busy.
  */
 import fs from "node:fs";
 import os from "node:os";
@@ -20,13 +20,17 @@ import type { FeatureExtractor } from "../lib/features/feature-extractor.js";
 import { bytes } from "../lib/progress.js";
 import { random } from "../lib/random.js";
 import { zooCheckpoint } from "../lib/zoo/checkpoint.js";
-import { peakOf, processesOf, processorSeconds } from "./memory.js";
+import { peakOf, processesOf, processorSeconds, runnableSeconds } from "./memory.js";
 import { median } from "./peer.js";
+
+const program = "extraction-process.js";
 
 interface Run {
   rate: number;
   /** Seconds of processor time an image. */
   cost: number;
+  /** Share of the time in which the processes computed, or waited for a processor that others had. */
+  busy: number;
 }
 
 async function main(): Promise<void> {
@@ -70,22 +74,24 @@ async function main(): Promise<void> {
     }
     for (let round = 0; round < rounds; round++) {
       for (const { count, extractor, runs: measured } of runs) {
-        const [clock, processor] = [performance.now(), processorSeconds()];
+        const workers = processesOf(program);
+        const [clock, processor, runnable] = [performance.now(), processorSeconds(), runnableSeconds(workers)];
         await pass(extractor, batches * count);
         const images = batches * count * batch;
         const seconds = (performance.now() - clock) / 1000;
-        measured.push({ rate: images / seconds, cost: (processorSeconds() - processor) / images });
+        const busy = (runnableSeconds(workers) - runnable) / seconds / count;
+        measured.push({ rate: images / seconds, cost: (processorSeconds() - processor) / images, busy });
       }
     }
     console.log(`${backbone.manifest.arch}, ${layers.length} layers, batches of ${batch}, on ${values.device}; load ${os.loadavg()[0]!.toFixed(1)}`); // prettier-ignore
     for (const { count, runs: measured } of runs) {
-      const [rate, cost] = [median(measured.map((run) => run.rate)), median(measured.map((run) => run.cost))];
-      console.log(`${count} process${count === 1 ? "  " : "es"}  ${rate.toFixed(1)} images/s, ${(1000 * cost).toFixed(1)} ms of processor time an image`); // prettier-ignore
+      const [rate, cost, busy] = (["rate", "cost", "busy"] as const).map((key) => median(measured.map((run) => run[key]))) as [number, number, number]; // prettier-ignore
+      console.log(`${count} process${count === 1 ? "  " : "es"}  ${rate.toFixed(1)} images/s, ${(1000 * cost).toFixed(1)} ms of processor time an image, busy ${(100 * busy).toFixed(0)} % of the time`); // prettier-ignore
     }
     const ratio = (of: (one: Run, all: Run) => number) =>
       median(runs[0]!.runs.map((one, i) => of(one, runs[1]!.runs[i]!))).toFixed(2);
     console.log(`of ${most} times the rate of one: ${ratio((one, all) => all.rate / one.rate / most)} by the clock, ${ratio((one, all) => one.cost / all.cost)} by processor time`); // prettier-ignore
-    console.log(`peak memory of a process: ${processesOf("extraction-process.js").map((pid) => bytes(peakOf(pid))).join(", ")}; of this one ${bytes(peakOf())}`); // prettier-ignore
+    console.log(`peak memory of a process: ${processesOf(program).map((pid) => bytes(peakOf(pid))).join(", ")}; of this one ${bytes(peakOf())}`); // prettier-ignore
   } finally {
     opened.forEach((extractor) => extractor.close());
     fs.rmSync(folder, { recursive: true, force: true });

@@ -124,7 +124,7 @@ describeOrSkip(`setUpNative${noNative ? ` (${noNative})` : ""}`, () => {
     expect(readdirSync(path.join(folder, "cache", "downloads"))).toEqual([]);
     const begun = performance.now();
     expect(await setUpNative({ wheel })).toEqual({ ...made, built: false });
-    expect(performance.now() - begun).toBeLessThan(500);
+    expect(performance.now() - begun).toBeLessThan(5_000);
     expect(compilations()).toBe(1);
     expect(await setUpNative({ wheel, force: true })).toEqual(made);
     expect(compilations()).toBe(2);

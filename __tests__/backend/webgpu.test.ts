@@ -80,12 +80,12 @@ const title = noSoftwareGpu ? `WebGPU on a software GPU (${noSoftwareGpu})` : "W
     expect(diagnosis.webgpu).toEqual({ name, software: true });
     expect(diagnosis.matrixProduct.gigaflops).toBeGreaterThan(0);
   });
-});
 
-test("where there is no GPU, --device webgpu is a mistake that says what to do", async () => {
-  const { status, stdout, stderr } = await doctor({ VK_DRIVER_FILES: path.join(folder, "none.json") });
-  expect([status, stdout]).toEqual([2, ""]);
-  expect(stderr).toMatch(/error: Expected a GPU for --device webgpu but WebGPU finds none\n.*vulkaninfo/);
+  test("where there is no GPU, --device webgpu is a mistake that says what to do", async () => {
+    const { status, stdout, stderr } = await doctor({ VK_DRIVER_FILES: path.join(folder, "none.json") });
+    expect([status, stdout]).toEqual([2, ""]);
+    expect(stderr).toMatch(/error: Expected a GPU for --device webgpu but WebGPU finds none\n.*vulkaninfo/);
+  });
 });
 
 async function valuesOf(source: FeatureSource, layer: string): Promise<Float32Array> {
