@@ -13,7 +13,7 @@ jest.setTimeout(240_000);
 
 const folder = temporaryFolder();
 // WebAssembly starts faster than native TensorFlow, and much is started here.
-const argv = ["extract-features", "--backbone", "models/small/convnet", "--data", "mnist:digits", "--layers", "block1,features", "--device", "wasm"]; // prettier-ignore
+const argv = ["extract-features", "--backbone", "models/small/convnet", "--data", "mnist:digits", "--device", "wasm", "--layers", "block1,features"]; // prettier-ignore
 const launch = (root: string, place = "local:2") => [...argv, "--features-root", root, "--launch", place];
 const place = (root: string) => path.join(folder, root, "small", "convnet", "digits");
 const features = async (root: string) => ({
@@ -73,6 +73,9 @@ describe("jobs in processes of this machine", () => {
     const { stores } = JSON.parse(again.stdout) as { stores: { folder: string; size: number }[] };
     expect(stores.map(({ folder, size }) => [path.basename(folder), size])).toEqual([["features_train", 1100], ["features_test", 20]]); // prettier-ignore
     expect(await filesOf(place("local"))).toEqual(before);
+    const more = await runHere("frozen-eval", launch("local").map((text) => (text.startsWith("block1") ? "block0" : text)), folder); // prettier-ignore
+    expect(more.status).toBe(2);
+    expect(more.stderr).toMatch(/error: Expected all layers or none in the store .*features_train but it lacks block0\n/);
   });
 
   test("a job that fails is told with the end of its log, and the others go on", async () => {

@@ -75,32 +75,26 @@ slurmTest(`job arrays on a Slurm of one node${reason}`, () => {
     expect(third.stderr).not.toContain("Slurm");
   });
 
-  test("a job that is told that its time is over stops at a whole shard, queues again and goes on", async () => {
-    const followed = begin("requeued");
-    while (!halfWay("requeued")) await sleep(5);
-    const tasks = ask("squeue", "--noheader", "--array", "--states=RUNNING", "--format=%K %A").split("\n");
-    const [, job] = tasks.map((task) => task.split(" ")).find(([task]) => task === "2")!;
-    ask("scancel", "--signal=USR1", "--batch", job!);
-    // Slurm lets a task that queues again wait for two minutes.
-    while (!ask("squeue", "--noheader", `--job=${job}`, "--format=%T").startsWith("PENDING")) await sleep(50);
-    ask("scontrol", "update", `JobId=${job}`, "StartTime=now");
-    const { status, stderr } = await followed.ended;
-    expect({ status, stderr }).toMatchObject({ status: 0 });
-    expect(log("requeued", 2)).toMatch(/Stopped\.[^]*goes on at image 1024 of 2100/);
-    expect(await features("requeued")).toEqual(undisturbed);
-  });
-
-  test("jobs go on while nobody follows them, and are followed again", async () => {
+  test("jobs go on while nobody follows them; one whose time is over stops at a whole shard, queues again and goes on", async () => {
     const first = begin("left");
     while (!halfWay("left")) await sleep(5);
     first.child.kill("SIGINT");
     const left = await first.ended;
     expect(left).toMatchObject({ status: 130 });
     expect(left.stderr).toMatch(/The jobs go on\. scancel --name=frozen-eval-\w+ ends them\./);
-    const second = await begin("left").ended;
-    expect(second).toMatchObject({ status: 0 });
-    expect(second.stderr).toMatch(/\d jobs are with Slurm already/);
-    expect(second.stderr).not.toContain("submitted");
+
+    const tasks = ask("squeue", "--noheader", "--array", "--states=RUNNING", "--format=%K %A").split("\n");
+    const [, job] = tasks.map((task) => task.split(" ")).find(([task]) => task === "2")!;
+    ask("scancel", "--signal=USR1", "--batch", job!);
+    // Slurm lets a task that queues again wait for two minutes.
+    while (!ask("squeue", "--noheader", `--job=${job}`, "--format=%T").startsWith("PENDING")) await sleep(50);
+    const followed = begin("left");
+    ask("scontrol", "update", `JobId=${job}`, "StartTime=now");
+    const { status, stderr } = await followed.ended;
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stderr).toMatch(/\d jobs are with Slurm already/);
+    expect(stderr).not.toContain("submitted");
+    expect(log("left", 2)).toMatch(/Stopped\.[^]*goes on at image 1024 of 2100/);
     expect(await features("left")).toEqual(undisturbed);
   });
 

@@ -50,7 +50,8 @@ export async function* fileStats(options: { root: string; files: string[] }): As
 function statsOf(root: string, files: string[]): Float64Array {
   const stats = new Float64Array(2 * files.length);
   files.forEach((file, i) => {
-    const stat = statOf(path.resolve(root, file));
+    // As path.resolve does, in a fraction of its time: the system understands what is left of "." and "..".
+    const stat = statOf(path.isAbsolute(file) ? file : `${root}${path.sep}${file}`);
     stats[2 * i] = stat?.size ?? -1;
     stats[2 * i + 1] = Math.trunc(stat?.mtimeMs ?? 0);
   });

@@ -85,23 +85,22 @@ export function uniqueIds(names: string[], subject: string): string[] {
   });
 }
 
-/**
- * Whether some names may be equal, by their hashes alone: a set of ten million names would take a gigabyte. Of fewer
- * names than some hundred thousand equal hashes nearly always mean equal names; of more they only cost time.
- */
+/** Whether some names may be equal, by 64 bits of hash each: a set of ten million names would take a gigabyte. */
 function mayRepeat(names: string[]): boolean {
+  const { imul } = Math;
   const places = 2 ** Math.ceil(Math.log2(2 * names.length + 1));
   const low = new Uint32Array(places);
   const high = new Uint32Array(places);
   for (const name of names) {
     let [a, b] = [0x811c9dc5, 0x9747b28c];
     for (let i = 0; i < name.length; i++) {
-      a = Math.imul(a ^ name.charCodeAt(i), 0x01000193);
-      b = Math.imul(b ^ name.charCodeAt(i), 0x5bd1e995) + (b >>> 15);
+      const unit = name.charCodeAt(i);
+      a = imul(a ^ unit, 0x01000193);
+      b = imul(b ^ unit, 0x5bd1e995) + (b >>> 15);
     }
     // 0 marks a free place.
     [a, b] = [(a ^ (a >>> 15)) >>> 0 || 1, (b ^ (b >>> 13)) >>> 0];
-    let place = (a ^ Math.imul(b, 0x9e3779b1)) & (places - 1);
+    let place = (a ^ imul(b, 0x9e3779b1)) & (places - 1);
     for (; low[place] !== 0; place = (place + 1) & (places - 1)) if (low[place] === a && high[place] === b) return true;
     low[place] = a;
     high[place] = b;
