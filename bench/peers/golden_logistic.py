@@ -32,8 +32,6 @@ def optimum(rows, penalty, classes, bias):
         C=1 / (penalty * len(x)), tol=1e-10, max_iter=100_000, solver="newton-cg", fit_intercept=bias == "free"
     ).fit(x, labels)
     w, b = model.coef_, model.intercept_
-    if len(w) == 1:  # Two classes: scikit-learn's one row of weights is the difference of ours.
-        raise SystemExit("softmax needs three classes here")
     scores = x @ w.T + b
     top = scores.max(1)
     logs = top + np.log(np.exp(scores - top[:, None]).sum(1)) - scores[np.arange(len(x)), np.searchsorted(model.classes_, labels)]
@@ -49,7 +47,7 @@ folds = {"all": np.arange(898) >= 0, "without every third": np.arange(898) % 3 >
 cases = [
     {"rows": name, "penalty": penalty, "bias": bias, **optimum(mask, penalty, 10, bias)}
     for name, mask in folds.items()
-    for penalty in (1e-2, 1e-3, 1e-4)
+    for penalty in (1e-2, 1e-3)
     for bias in ("free", "regularised")
     if bias == "free" or name == "all"
 ]

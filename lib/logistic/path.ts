@@ -53,7 +53,7 @@ export async function openLogisticPath(options: LogisticPathOptions): Promise<Lo
   const { tolerance = 1e-4, regularizeBias = false } = options;
   const { width } = rows;
   const blockRows = blockRowsOf(parts.length * classes);
-  const moment = await secondMoment(rows, signal);
+  const moment = await secondMoment(rows, { blockRows, signal });
   if (!(await isFinite(moment))) {
     moment.dispose();
     throw notFinite();

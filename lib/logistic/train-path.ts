@@ -74,6 +74,7 @@ export async function trainLogisticPath(options: TrainLogisticPathOptions): Prom
         ...judged,
         held: which.map((k) => held[k]!),
         classes: options.classes,
+        blockRows: blockRowsOf(parts.length * options.classes),
       });
       solutions.forEach((solution, j) => {
         const { weights: _weights, bias: _bias, ...account } = solution;
@@ -98,8 +99,9 @@ async function accuracy(options: {
   labels: ArrayLike<number>;
   held: Uint8Array[];
   classes: number;
+  blockRows: number;
 }): Promise<number[]> {
-  const { solutions, rows, labels, held, classes } = options;
+  const { solutions, rows, labels, held, classes, blockRows } = options;
   const count = solutions.length;
   const weights = tf.tidy(() => {
     const each = solutions.map(({ weights, bias }) => {
@@ -110,7 +112,7 @@ async function accuracy(options: {
   });
   const right = new Float64Array(count);
   try {
-    await rows.visit(blockRowsOf(count * classes), async (block, begin) => {
+    await rows.visit(blockRows, async (block, begin) => {
       const best = tf.tidy(() => tf.argMax(tf.matMul(block, weights).reshape([-1, count, classes]), 2));
       const read = await best.data();
       best.dispose();

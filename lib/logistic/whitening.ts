@@ -4,9 +4,6 @@ import { transposedTimes } from "../heads/matrix-product.js";
 import { cholesky, inverse } from "../svm/cholesky.js";
 import type { LogisticRows } from "./problem.js";
 
-/** Rows that are multiplied at a time. */
-const blockRows = 1024;
-
 /** Rows a feature that the second moment is made of, at most. */
 const enough = 16;
 
@@ -14,7 +11,10 @@ const enough = 16;
  * The mean of x·xᵀ over rows, the column of ones among the features: [width + 1, width + 1]. Where there are many, an
  * equal share of each block stands for all.
  */
-export async function secondMoment(rows: LogisticRows, signal?: AbortSignal): Promise<tf.Tensor2D> {
+export async function secondMoment(
+  rows: LogisticRows,
+  { blockRows, signal }: { blockRows: number; signal?: AbortSignal },
+): Promise<tf.Tensor2D> {
   const share = Math.min(1, (enough * rows.width) / rows.count);
   let sum: tf.Tensor2D = tf.zeros([rows.width + 1, rows.width + 1]);
   let count = 0;
