@@ -1,6 +1,8 @@
 import { cpSync, existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 
+import { type GridOptions, gridRuns } from "../../lib/protocols/cog/grid.js";
+import { finishedSeeds, runArguments } from "../../lib/protocols/cog/grid-jobs.js";
 import type { LevelResult } from "../../lib/results/levels.js";
 import { device, run, runHere, start, temporaryFolder } from "../command-line.js";
 import { goldenPath } from "../golden.js";
@@ -60,9 +62,24 @@ describe("the grid", () => {
     expect(missing).toBeLessThan(6);
     expect(seconds).toBeGreaterThan(0);
 
+    // A run may be done as a command of its own, and counts as the grid's.
+    const options: GridOptions = {
+      models: [{ name: "sup_resnet50", title: "sup", arch: "resnet50" }],
+      ...{ levels: ["l3"], shots: [2], featuresRoot: "features", out: "killed" },
+      protocol: { search: "random", trials: 2, epochs: 3, seeds: [22, 37] },
+    };
+    const [last] = gridRuns(options);
+    const there = { ...last!, features: inFolder(last!.features), out: inFolder(last!.out) };
+    expect(await finishedSeeds(there, options)).toBe(0);
+    const argv = (await runArguments(there, options)).map((value) => value.replace(`${folder}/`, ""));
+    expect((await runHere("frozen-eval", [...argv, "--device", device, "-q"], folder)).status).toBe(0);
+    expect(await finishedSeeds(there, options)).toBe(2);
+    const written = text("killed", "sup", "resnet50", "cog_l3", "eval_logreg-N2", "result.json");
+
     const again = await runHere("frozen-eval", [...grid("killed"), "-q"], folder);
     expect(again.status).toBe(0);
     expect(text("killed", "levels.csv")).toBe(text("whole", "levels.csv"));
+    expect(text("killed", "sup", "resnet50", "cog_l3", "eval_logreg-N2", "result.json")).toBe(written);
 
     const results = JSON.parse(whole.stdout) as LevelResult[];
     expect(results.map(({ model, level, shots }) => [model, level, shots])).toEqual(

@@ -51,4 +51,8 @@ export interface LogregFit {
 }
 
 /** A way to find the logistic regression of a task. */
-export type LogregMethod = (task: LogregTask) => Promise<LogregFit>;
+export interface LogregMethod {
+  /** What the record calls the head that it gives: `logreg` for CoG's, whose files are its. */
+  head: string;
+  fit(task: LogregTask): Promise<LogregFit>;
+}

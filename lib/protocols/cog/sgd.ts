@@ -4,7 +4,7 @@ import path from "node:path";
 import { digestOf } from "../../files.js";
 import { initialWeights } from "../../heads/head.js";
 import { random } from "../../random.js";
-import type { LogregFit, LogregTask } from "./method.js";
+import type { LogregFit, LogregMethod, LogregTask } from "./method.js";
 import { middleSetting, onlySetting, searchSetting } from "./search.js";
 import { predictionsOf, type Tally, tallyOf } from "./tally.js";
 import { type EpochLog, logregHead, type LogregSetting, stepsPerEpoch, trainLogreg } from "./training.js";
@@ -13,7 +13,9 @@ import { type EpochLog, logregHead, type LogregSetting, stepsPerEpoch, trainLogr
  * CoG's method: SGD under settings that are searched on the images of the choice; then, from its beginning, under the
  * best of them on all images. What the last epoch gives is the result.
  */
-export async function fitBySgd(task: LogregTask): Promise<LogregFit> {
+export const sgdMethod: LogregMethod = { head: "logreg", fit };
+
+async function fit(task: LogregTask): Promise<LogregFit> {
   const { settings, choice } = task;
   const only = onlySetting(settings);
   const found =
