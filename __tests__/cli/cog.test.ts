@@ -1,11 +1,14 @@
-import { cpSync, existsSync, readFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 import { type GridOptions, gridRuns } from "../../lib/protocols/cog/grid.js";
 import { finishedSeeds, runArguments } from "../../lib/protocols/cog/grid-jobs.js";
 import type { LevelResult } from "../../lib/results/levels.js";
+import { parseRecord } from "../../lib/results/record.js";
 import { device, run, runHere, start, temporaryFolder } from "../command-line.js";
 import { goldenPath } from "../golden.js";
+import { writeSmallBackbone } from "../small-backbone.js";
+import { writeSmallImages } from "../small-images.js";
 
 // Programs are started one after another, perhaps on a machine that has other work.
 jest.setTimeout(240_000);
@@ -127,6 +130,34 @@ describe("eval-logreg", () => {
     expect((await runHere("frozen-eval", argv, folder)).stdout).toBe(first.stdout);
     expect(text("one", "result.json")).toBe(written);
     expect(await refusal(...argv, "--val-fraction", "0.3")).toMatch(/valFraction is 0\.2 there and 0\.3 here/);
+  });
+
+  test("goes from images of a level of one's own to the table", async () => {
+    await writeSmallBackbone({ root: inFolder("models") });
+    await writeSmallImages({ folder: inFolder("photos"), count: 8 });
+    const concepts = readdirSync(inFolder("photos"));
+    writeFileSync(inFolder("levels.csv"), ["concept,level", ...concepts.map((name) => `${name},near`)].join("\n"));
+    const argv = ["eval-logreg", "--backbone", "models/small/convnet", "--data", "levels:photos,levels.csv,near"];
+    const { status, stdout } = await runHere("frozen-eval", [...argv, "--layers", "features", ...brief, "--json", "-q"], folder); // prettier-ignore
+    expect(status).toBe(0);
+    const record = parseRecord(JSON.parse(stdout), "of the test");
+    expect(record.backbone!.transform).toMatch(/^resize\((\d+),bicubic\)\|center_crop\(\1\)\|normalize/);
+    expect(record.data).toMatchObject({ name: "levels_near", classes: { count: concepts.length } });
+    expect(record.results[0]!.metrics.top1!.values).toHaveLength(2);
+    // What was extracted stands where the grid looks for it.
+    const cell = [
+      "cog",
+      "--models",
+      "small_convnet",
+      "--levels",
+      "levels_near",
+      "--layer",
+      "features",
+      "--out",
+      "own",
+      ...brief,
+    ];
+    expect((await runHere("frozen-eval", [...cell, "-q"], folder)).stdout).toContain("levels_near");
   });
 
   test("is refused in a sentence where something is missing", async () => {
