@@ -6,7 +6,7 @@ import type { FeatureSource } from "../../../lib/features/source.js";
 import { type HeadWeights, initialWeights } from "../../../lib/heads/head.js";
 import { learningRateFactor } from "../../../lib/optim/schedule.js";
 import { drawShots, holdOut } from "../../../lib/protocols/cog/split.js";
-import { predictionsOf, type Tally, tallyOf } from "../../../lib/protocols/cog/tally.js";
+import { answersOf, type Tally, tallyOf } from "../../../lib/protocols/cog/tally.js";
 import {
   type EpochLog,
   logregHead,
@@ -121,7 +121,7 @@ describeOnBackends("training from CoG's initial weights in its orders", () => {
       expectNear(bias, await floats(`replay/${run.id}_final_bias.npy`), 2e-3);
     }
     const theirs = (await readNpy({ file: file(`replay/${run.id}_last_predictions.npy`) })).data as Int32Array;
-    const ours = await predictionsOf(bank, reported);
+    const ours = (await answersOf(bank, reported)).predicted;
     expect(mean(Array.from(ours, (label, i) => Number(label === theirs[i])))).toBeGreaterThan(0.99);
     bank.dispose();
   });

@@ -8,14 +8,16 @@ import type { FeatureLayer } from "../../features/source.js";
 import { digestOf, exists, readJson, writeJson } from "../../files.js";
 import { type Progress, silent } from "../../progress.js";
 import { random } from "../../random.js";
+import { writePredictions } from "../../results/predictions.js";
 import { readRecord, type ResultRecord } from "../../results/record.js";
 import { openRunFolder, writeRecord } from "../../results/run-folder.js";
 import { fileNameOf, layerFileName } from "../../results/wording.js";
+import { targetsOf } from "../../training/passes.js";
 import { type Part, planSplits, type SplitPlan } from "../splits.js";
 import { writeCogFiles } from "./files.js";
 import type { LogregFit, LogregMethod, LogregTask } from "./method.js";
 import { type LogregProtocol, logregDefaults } from "./protocol.js";
-import { logregProtocol, logregRecord } from "./record.js";
+import { headName, logregProtocol, logregRecord } from "./record.js";
 import { onlySetting } from "./search.js";
 import { sgdMethod } from "./sgd.js";
 import { drawShots, holdOut, type Permutation } from "./split.js";
@@ -60,10 +62,12 @@ export interface FoundLogreg {
 }
 
 /** What is kept of one layer and seed. */
-export type SeedFit = Omit<LogregFit, "weights" | "predictions" | "epochs"> & {
+export type SeedFit = Omit<LogregFit, "weights" | "answers" | "epochs"> & {
   seed: number;
   /** Images of the last training. */
   images: number;
+  /** Of the images that are reported. */
+  answers: { predicted: number[]; probability: number[] };
 };
 
 /**
@@ -96,6 +100,7 @@ export async function evalLogreg(options: EvalLogregOptions): Promise<ResultReco
   }
   const record = logregRecord({ run, found, startedAt, trainSeconds: (Date.now() - started) / 1000 });
   if (run.out !== undefined) {
+    for (const one of found) await writeAnswers(run.out, run, one);
     await writeRecord({ out: run.out, record });
     await fs.rm(path.join(run.out, "training"), { recursive: true, force: true });
   }
@@ -224,10 +229,25 @@ async function seedFit(options: {
   };
   const fit = await method.fit(task);
   if (folder !== undefined && method === sgdMethod) await writeCogFiles({ folder, task, fit });
-  const { weights: _, predictions: __, epochs: ___, ...kept } = fit;
-  const result: SeedFit = { ...kept, seed, images: parts.train.rows.length };
+  const { weights: _, epochs: __, answers: given, ...kept } = fit;
+  const answers = { predicted: Array.from(given.predicted), probability: Array.from(given.probability) };
+  const result: SeedFit = { ...kept, answers, seed, images: parts.train.rows.length };
   if (unit !== undefined) await writeJson(unit, { key, result });
   return result;
+}
+
+/** What was said of each reported image, for paired tests between runs. */
+async function writeAnswers(out: string, run: LogregRun, { layer, head, fits }: FoundLogreg): Promise<void> {
+  const { source, rows } = run.plan.report;
+  const name = fileNameOf({ layer: layer.name, head: headName(head, run.settings) });
+  const ids = Array.from(rows, (row) => source.ids[row]!);
+  const targets = targetsOf(source, rows);
+  await fs.mkdir(path.join(out, "predictions"), { recursive: true });
+  await writePredictions({
+    file: path.join(out, "predictions", `${name}.csv`),
+    classes: run.features.classes,
+    seeds: fits.map(({ seed, answers }) => ({ seed, ids, targets, ...answers })),
+  });
 }
 
 /** CoG knows one layer and one method; where there are several layers, each has a folder, as other methods have. */

@@ -2,6 +2,7 @@ import { headParameters } from "../../heads/head.js";
 import { type LayerResult, type ResultRecord, type Setting, spread } from "../../results/record.js";
 import { provenance } from "../provenance.js";
 import type { FoundLogreg, LogregRun, SeedFit } from "./logreg.js";
+import type { LogregProtocol } from "./protocol.js";
 import { logregHead } from "./training.js";
 
 /** The version changes whenever the same settings would give other numbers. */
@@ -51,7 +52,7 @@ function layerResult({ features, settings, notes }: LogregRun, { layer, head, fi
     layer: layer.name,
     shape: layer.shape,
     width: layer.width,
-    head: shots === undefined ? head : `${head}_n${shots}`,
+    head: headName(head, settings),
     parameters: headParameters(logregHead(layer, normalize), classes),
     chosen: common(fits.map(({ chosen }) => chosen)),
     metrics: {
@@ -67,6 +68,11 @@ function layerResult({ features, settings, notes }: LogregRun, { layer, head, fi
     },
     notes,
   };
+}
+
+/** What the record calls a method's head: with its number of shots. */
+export function headName(head: string, { shots }: Pick<LogregProtocol, "shots">): string {
+  return shots === undefined ? head : `${head}_n${shots}`;
 }
 
 /** What all seeds chose; each may have its own. */

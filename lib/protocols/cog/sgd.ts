@@ -6,7 +6,7 @@ import { initialWeights } from "../../heads/head.js";
 import { random } from "../../random.js";
 import type { LogregFit, LogregMethod, LogregTask } from "./method.js";
 import { middleSetting, onlySetting, searchSetting } from "./search.js";
-import { predictionsOf, type Tally, tallyOf } from "./tally.js";
+import { type Answers, answersOf, type Tally, tallyOf } from "./tally.js";
 import { type EpochLog, logregHead, type LogregSetting, stepsPerEpoch, trainLogreg } from "./training.js";
 
 /**
@@ -83,12 +83,11 @@ async function judged(
 async function final(
   task: LogregTask,
   best: LogregSetting,
-): Promise<Pick<LogregFit, "top1" | "top5" | "converged" | "weights" | "predictions" | "epochs">> {
+): Promise<Pick<LogregFit, "top1" | "top5" | "converged" | "weights" | "answers" | "epochs">> {
   const { train, report, settings, seed, layer, progress } = task;
   const { epochs } = settings;
   const shared = common(task, { purpose: "final", images: train.rows.length });
-  const logs: EpochLog[] = [];
-  const predictions: Int32Array[] = [];
+  const seen: { log: EpochLog; answers: Answers }[] = [];
   const bar = progress.task({ label: `${layer.name}, seed ${seed}: all images`, total: epochs, unit: "epochs" });
   try {
     const bank = await trainLogreg({
@@ -99,16 +98,22 @@ async function final(
       watch: {
         part: report,
         onEpoch: async (log, trained) => {
-          logs.push(log);
-          predictions.push(await predictionsOf(trained, report));
+          seen.push({ log, answers: await answersOf(trained, report) });
           bar.advance(1);
         },
       },
     });
     const weights = await bank.weights({ seed: 0, head: 0, trial: 0 });
     bank.dispose();
-    const { top1, top5 } = logs.at(-1)!.test;
-    return { top1, top5, converged: logs.at(-1)!.train !== undefined, weights, predictions, epochs: logs };
+    const { log: last, answers } = seen.at(-1)!;
+    return {
+      top1: last.test.top1,
+      top5: last.test.top5,
+      converged: last.train !== undefined,
+      weights,
+      answers,
+      epochs: seen.map(({ log, answers: { predicted } }) => ({ log, predicted })),
+    };
   } finally {
     bar.end();
   }
