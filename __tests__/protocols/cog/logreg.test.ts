@@ -196,7 +196,7 @@ describe("of few images", () => {
         ...brief,
         features: small,
         asPublished,
-        epochs: 40,
+        epochs: 15,
         lr: { from: 1, to: 9, scale: "log" },
       });
       return results[0]!.selection!.mean;
