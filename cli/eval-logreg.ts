@@ -7,9 +7,6 @@ import { command, type CommandContext } from "./command.js";
 import { openExtraction } from "./features.js";
 import { checkLabels } from "./published.js";
 
-/** Settings that say where things are or how the work is done, and change no number: not part of the configuration. */
-const withoutEffect = ["out", "device", "threads", "workers", "lookAhead", "featuresRoot", "imageBatchSize"];
-
 export const evalLogreg = command(logregSettings, async (settings, context) => {
   const { prepareBackend } = await import("../lib/backend/backend.js");
   const { evalLogreg: evaluate } = await import("../lib/protocols/cog/logreg.js");
@@ -21,7 +18,6 @@ export const evalLogreg = command(logregSettings, async (settings, context) => {
     const { title, arch } = features.backbone ?? { title: "own", arch: "features" };
     const shots = settings.shots === undefined ? "" : `-N${settings.shots}`;
     const out = settings.out ?? path.join("runs", `${title}-${arch}-${features.data.name}`, `eval_logreg${shots}`);
-    const told = Object.entries(settings).filter(([key]) => !withoutEffect.includes(key));
     const published = context.protocol ? { protocol: context.protocol } : {};
     const record = await evaluate({
       ...settings,
@@ -30,7 +26,7 @@ export const evalLogreg = command(logregSettings, async (settings, context) => {
       features,
       layers: undefined,
       out,
-      settings: { ...published, ...Object.fromEntries(told) },
+      settings: { ...published, ...whence(settings) },
     });
     const table = formatTable(record, { kind: "text", color: process.stdout.isTTY });
     return {
@@ -41,6 +37,12 @@ export const evalLogreg = command(logregSettings, async (settings, context) => {
     await features.close();
   }
 });
+
+/** Where features come from: what of the configuration is not the protocol's. */
+function whence({ features, testFeatures, backbone, data, transform, precision, onBadImage }: LogregSettings) {
+  if (features !== undefined) return { features, ...(testFeatures !== undefined && { testFeatures }) };
+  return { backbone, data, ...(transform !== undefined && { transform }), precision, onBadImage };
+}
 
 async function featuresOf(settings: LogregSettings, context: CommandContext): Promise<FeatureSet> {
   const { backbone, data, features: spec, testFeatures: testSpec, layers } = settings;

@@ -57,7 +57,16 @@ export {
 } from "./logistic/train-path.js";
 export type { Schedule } from "./optim/schedule.js";
 export { silent, terminalProgress, type Progress, type ProgressTask } from "./progress.js";
-export { planGrid, runGrid, type GridOptions, type GridPlan, type GridRun } from "./protocols/cog/grid.js";
+export { finishedSeeds, runArguments } from "./protocols/cog/grid-jobs.js";
+export {
+  gridRuns,
+  nameOfRun,
+  planGrid,
+  runGrid,
+  type GridOptions,
+  type GridPlan,
+  type GridRun,
+} from "./protocols/cog/grid.js";
 export { evalLogreg, type EvalLogregOptions } from "./protocols/cog/logreg.js";
 export type { LogregProtocol } from "./protocols/cog/protocol.js";
 export { evalLinear, type EvalLinearOptions, type LinearProtocol } from "./protocols/linear/linear.js";

@@ -13,6 +13,7 @@ import type { FeatureSource } from "../../lib/features/source.js";
 import type { FeatureStore } from "../../lib/features/store.js";
 import { complaint } from "../datasets/files.js";
 import { goldenPath } from "../golden.js";
+import { testWithPython } from "../python.js";
 import { extract, featuresOf, filesOf, layers, listing, place, size, unreadable } from "./synthetic.js";
 
 const rows = Array.from({ length: size }, (_, row) => row).filter((row) => !unreadable.has(row));
@@ -102,6 +103,17 @@ test("CoG's X_Y.pth is what torch.save writes, also of halves and of several lab
   const several = await extract(into("several"), { listing: { ...listing, targets: many } });
   const [multi] = await exportStore({ folder: several.folder, to: "cog", out: into("cog-multi") });
   expect((await read(multi!)).y.shape).toEqual([rows.length, 3]);
+});
+
+describe("CoG's own program", () => {
+  const torch = { variable: "TORCH_PYTHON", module: "torch" } as const;
+  testWithPython({ name: "opens X_Y.pth by torch.load", ...torch }, (python) => {
+    const file = path.join(into("cog-half"), "features_train", "X_Y.pth");
+    const script = "import sys, torch; d = torch.load(sys.argv[1]); print(d['name'], *d['X'].shape, d['X'].dtype, d['Y'].dtype)"; // prettier-ignore
+    expect(python(["-c", script, file]).trim()).toMatch(
+      new RegExp(`_train ${rows.length} 5 torch.float32 torch.int64$`),
+    );
+  });
 });
 
 test("safetensors hold all layers and the labels", async () => {

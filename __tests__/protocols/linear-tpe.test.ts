@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 
@@ -9,7 +8,7 @@ import { replay } from "../../lib/results/optuna-journal.js";
 import { cloudFeatures, cloudSource } from "../clouds.js";
 import { temporaryFolder } from "../command-line.js";
 import { root } from "../golden.js";
-import { noOptuna, optunaPython } from "../optuna.js";
+import { testWithPython } from "../python.js";
 import { readTrials } from "./trials.js";
 
 const folder = temporaryFolder();
@@ -118,15 +117,21 @@ describe("a sweep by TPE", () => {
     expect(existsSync(path.join(out, "training"))).toBe(false);
   });
 
-  (noOptuna ? test.skip : test)(`its study is opened by Optuna itself${noOptuna}`, () => {
-    const script = path.join(root, "bench", "peers", "load_study.py");
-    const told = execFileSync(optunaPython, [script, fileOf(whole, "deep"), "deep fc"], { encoding: "utf8" });
-    const { direction, trials } = JSON.parse(told) as { direction: string; trials: { state: string; value: number }[] };
-    expect(direction).toBe("MAXIMIZE");
-    expect(trials.map(({ state, value }) => [state, value])).toEqual(
-      studyOf(whole, "deep").trials.map(({ values }) => ["COMPLETE", values[0]]),
-    );
-  });
+  testWithPython(
+    { name: "its study is opened by Optuna itself", variable: "OPTUNA_PYTHON", module: "optuna" },
+    (python) => {
+      const script = path.join(root, "bench", "peers", "load_study.py");
+      const told = python([script, fileOf(whole, "deep"), "deep fc"]);
+      const { direction, trials } = JSON.parse(told) as {
+        direction: string;
+        trials: { state: string; value: number }[];
+      };
+      expect(direction).toBe("MAXIMIZE");
+      expect(trials.map(({ state, value }) => [state, value])).toEqual(
+        studyOf(whole, "deep").trials.map(({ values }) => ["COMPLETE", values[0]]),
+      );
+    },
+  );
 
   test("wants ranges, and the number of trials", async () => {
     const { lr, ...rest } = settings.optimizer;

@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
@@ -6,7 +5,7 @@ import { UserError } from "../../lib/errors.js";
 import { openStudyJournal, type StudyJournal, type StudyJournalOptions } from "../../lib/results/study-journal.js";
 import { temporaryFolder } from "../command-line.js";
 import { goldenPath, root } from "../golden.js";
-import { noOptuna, optunaPython } from "../optuna.js";
+import { testWithPython } from "../python.js";
 
 const folder = temporaryFolder();
 let files = 0;
@@ -149,7 +148,7 @@ describe("the journal of a study", () => {
     expect(() => opened(folder)).toThrow(/it is a folder/);
   });
 
-  (noOptuna ? test.skip : test)(`is opened by Optuna itself${noOptuna}`, () => {
+  testWithPython({ name: "is opened by Optuna itself", variable: "OPTUNA_PYTHON", module: "optuna" }, (python) => {
     interface Loaded {
       direction: string;
       attributes: Record<string, unknown>;
@@ -162,9 +161,7 @@ describe("the journal of a study", () => {
     writeFileSync(file, '{"op_code":4,"wor', { flag: "a" });
     const load = (...more: string[]) => {
       const script = path.join(root, "bench", "peers", "load_study.py");
-      return JSON.parse(
-        execFileSync(optunaPython, [script, file, settings.name, ...more], { encoding: "utf8" }),
-      ) as Loaded;
+      return JSON.parse(python([script, file, settings.name, ...more])) as Loaded;
     };
     const { direction, attributes, trials } = load();
     expect([direction, attributes]).toEqual(["MAXIMIZE", { seed: 22 }]);

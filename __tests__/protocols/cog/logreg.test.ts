@@ -1,4 +1,3 @@
-import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 
@@ -15,6 +14,7 @@ import { cogTransform } from "../../../lib/protocols/cog/transform.js";
 import { readRecord, type ResultRecord } from "../../../lib/results/record.js";
 import { temporaryFolder } from "../../command-line.js";
 import { golden, goldenPath, root } from "../../golden.js";
+import { testWithPython } from "../../python.js";
 
 const folder = temporaryFolder();
 let features: FeatureSet;
@@ -106,6 +106,10 @@ describe("a run", () => {
     expect(await complaint(cogResults({ folder: out }))).toMatch(
       /^Expected finished seeds in .* seed_22 has 4 epochs, not 100/,
     );
+    const [header, ...lines] = readFileSync(path.join(out, "predictions", "features.logreg.csv"), "utf8").trimEnd().split("\n"); // prettier-ignore
+    expect([header, lines.length]).toEqual(["seed,id,target,predicted,probability,correct", 2 * 500]);
+    const right = lines.filter((line) => line.endsWith(",1")).length;
+    expect(right / lines.length).toBeCloseTo(record.results[0]!.metrics.top1!.mean, 9);
     expect(await readRecord(out)).toEqual(JSON.parse(JSON.stringify(record)));
   });
 
@@ -137,23 +141,20 @@ describe("a run", () => {
     expect(study(stopped)).toBe(study(out));
   });
 
-  const python = process.env.TORCH_PYTHON ?? "python3";
-  const hasTorch = spawnSync(python, ["-c", "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None)"]).status === 0; // prettier-ignore
-  const noTorch = hasTorch ? "" : ` (${python} has no torch; name a Python that has by TORCH_PYTHON)`;
-  (hasTorch ? test : test.skip)(`is opened by Python's pickle and torch${noTorch}`, () => {
-    const script = path.join(root, "bench", "peers", "load_cog.py");
-    const text = execFileSync(python, [script, finalOf("seed_22"), goldenPath("cog/features_test/X_Y.pth")], { encoding: "utf8" }); // prettier-ignore
-    const found = JSON.parse(text) as {
-      epochs: Record<string, number>;
-      top1: number;
-      same: number;
-      right: number;
-      dtype: string;
-    };
-    expect(new Set(Object.values(found.epochs))).toEqual(new Set([4]));
-    expect(found).toMatchObject({ same: 1, dtype: "torch.float32" });
-    expect(found.right).toBeCloseTo(found.top1, 3);
-  });
+  testWithPython(
+    { name: "is opened by Python's pickle and torch", variable: "TORCH_PYTHON", module: "torch" },
+    (python) => {
+      const script = path.join(root, "bench", "peers", "load_cog.py");
+      const found = JSON.parse(python([script, finalOf("seed_22"), goldenPath("cog/features_test/X_Y.pth")])) as {
+        epochs: Record<string, number>;
+        top1: number;
+        right: number;
+      };
+      expect(new Set(Object.values(found.epochs))).toEqual(new Set([4]));
+      expect(found).toMatchObject({ same: 1, dtype: "torch.float32" });
+      expect(found.right).toBeCloseTo(found.top1, 3);
+    },
+  );
 });
 
 test("every search finds a setting, and the best of what it tried", async () => {
@@ -195,7 +196,7 @@ describe("of few images", () => {
         ...brief,
         features: small,
         asPublished,
-        epochs: 40,
+        epochs: 15,
         lr: { from: 1, to: 9, scale: "log" },
       });
       return results[0]!.selection!.mean;

@@ -1,12 +1,13 @@
 import * as tf from "@tensorflow/tfjs";
 
+import { arraySource } from "../../../lib/features/array-source.js";
 import { openCogFeatures } from "../../../lib/features/cog-features.js";
 import { readNpy } from "../../../lib/features/npy-file.js";
 import type { FeatureSource } from "../../../lib/features/source.js";
 import { type HeadWeights, initialWeights } from "../../../lib/heads/head.js";
 import { learningRateFactor } from "../../../lib/optim/schedule.js";
 import { drawShots, holdOut } from "../../../lib/protocols/cog/split.js";
-import { predictionsOf, type Tally, tallyOf } from "../../../lib/protocols/cog/tally.js";
+import { answersOf, type Tally, tallyOf } from "../../../lib/protocols/cog/tally.js";
 import {
   type EpochLog,
   logregHead,
@@ -121,7 +122,7 @@ describeOnBackends("training from CoG's initial weights in its orders", () => {
       expectNear(bias, await floats(`replay/${run.id}_final_bias.npy`), 2e-3);
     }
     const theirs = (await readNpy({ file: file(`replay/${run.id}_last_predictions.npy`) })).data as Int32Array;
-    const ours = await predictionsOf(bank, reported);
+    const ours = (await answersOf(bank, reported)).predicted;
     expect(mean(Array.from(ours, (label, i) => Number(label === theirs[i])))).toBeGreaterThan(0.99);
     bank.dispose();
   });
@@ -154,7 +155,7 @@ test.each(golden<FixedRuns[]>("cog/fixed_lr_wd.json"))(
   },
 );
 
-describeOnNative("five seeds at CoG's settings", () => {
+describeOnNative("three seeds at CoG's settings", () => {
   beforeAll(openFeatures);
   afterAll(closeFeatures);
   const fixed = golden<FixedRuns[]>("cog/fixed_lr_wd.json");
@@ -177,7 +178,7 @@ describeOnNative("five seeds at CoG's settings", () => {
   test("are as good as CoG's, all settings trained side by side", async () => {
     const before = tf.memory().numTensors;
     const found: Tally[][] = [];
-    for (const seed of [22, 37, 45, 77, 93]) {
+    for (const seed of [22, 37, 45]) {
       const bank = await trainLogreg(training(seed));
       found.push(await tallyOf(bank, reported, classes));
       bank.dispose();
@@ -203,6 +204,35 @@ describeOnNative("five seeds at CoG's settings", () => {
     expectNear((await weights(together, 1)).weight, (await weights(alone, 0)).weight, 1e-5);
     together.dispose();
     alone.dispose();
+  });
+});
+
+describeOnNative("a head too large to be trained as one piece", () => {
+  test("is judged setting by setting all the same", async () => {
+    const [width, many, size] = [2048, 1100, 24];
+    const stream = random(0, "large");
+    const data = Float32Array.from({ length: size * width }, () => stream.normal());
+    const labels = Int32Array.from({ length: size }, (_, i) => 40 * i);
+    const source = await arraySource({ layers: { f: { shape: [width], data } }, targets: { kind: "single", labels } });
+    const part = whole(source);
+    const layer = source.layers[0]!;
+    const settings = [0.1, 50, 5].map((lr) => ({ lr, weightDecay: 1e-6 }));
+    const start = initialWeights(logregHead(layer, true), many, 0);
+    const order = () => part.rows;
+    const shared = { train: part, layer, classes: many, normalize: true, epochs: 3, batchSize: 16, start, order };
+    const bank = await trainLogreg({ ...shared, settings });
+    expect(bank.parts[0]!.blocks.length).toBeGreaterThan(1);
+    const together = await tallyOf(bank, part, many);
+    bank.dispose();
+    for (const [i, setting] of settings.entries()) {
+      const alone = await trainLogreg({ ...shared, settings: [setting] });
+      const [own] = await tallyOf(alone, part, many);
+      alone.dispose();
+      expect(together[i]!.loss).toBeCloseTo(own!.loss, 4);
+      expect([together[i]!.top1, together[i]!.top5]).toEqual([own!.top1, own!.top5]);
+    }
+    expect(new Set(together.map(({ loss }) => loss.toFixed(3))).size).toBe(3);
+    await source.close();
   });
 });
 

@@ -6,6 +6,7 @@ import { writeFileAtomic, writeJson, writePiecesAtomic } from "../../files.js";
 import { pythonFloat } from "../../python-float.js";
 import type { LogregFit, LogregTask } from "./method.js";
 import type { Tally } from "./tally.js";
+import type { EpochLog } from "./training.js";
 
 /**
  * Writes what CoG's `logreg.py` writes of one seed, under its names, so that its `print_results.py` reads it:
@@ -23,13 +24,24 @@ import type { Tally } from "./tally.js";
 export async function writeCogFiles(options: { folder: string; task: LogregTask; fit: LogregFit }): Promise<void> {
   const { folder, task, fit } = options;
   const { layer, classes, seed, settings } = task;
+  const { epochs = [] } = fit;
   const { lr, weightDecay } = fit.chosen as Record<string, number>;
   const final = path.join(folder, `final-lr-${pythonFloat(lr!)}_wd-${pythonFloat(weightDecay!)}`);
   const { weight, bias } = fit.weights;
   const rows = transposed(weight, layer.width, classes);
   await writeJson(path.join(folder, "arguments.json"), { ...settings, seeds: undefined, seed });
-  await writeFileAtomic(path.join(final, "logs.pkl"), logsPickle(task, fit, lr!));
-  await writeFileAtomic(path.join(final, "preds.pkl"), await predictionsPickle(fit.predictions));
+  await writeFileAtomic(
+    path.join(final, "logs.pkl"),
+    logsPickle(
+      task,
+      epochs.map(({ log }) => log),
+      lr!,
+    ),
+  );
+  await writeFileAtomic(
+    path.join(final, "preds.pkl"),
+    await predictionsPickle(epochs.map(({ predicted }) => predicted)),
+  );
   await writePiecesAtomic(
     path.join(final, "model.pth"),
     torchArchive({
@@ -44,7 +56,7 @@ export async function writeCogFiles(options: { folder: string; task: LogregTask;
   await writeFileAtomic(path.join(final, "model.txt"), text);
 }
 
-function logsPickle({ settings: { epochs } }: LogregTask, { epochs: logs = [] }: LogregFit, lr: number): Buffer {
+function logsPickle({ settings: { epochs } }: LogregTask, logs: EpochLog[], lr: number): Buffer {
   const rateAfter = (epoch: number) => (lr * (1 + Math.cos((Math.PI * epoch) / epochs))) / 2;
   const of = (part: "train" | "test", what: keyof Tally, scale: number): [string, Buffer] => {
     const seen = logs.flatMap((log) => log[part] ?? []);

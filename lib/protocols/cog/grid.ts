@@ -3,6 +3,7 @@ import path from "node:path";
 
 import { expected, UserError } from "../../errors.js";
 import { featuresFolder } from "../../features/model-name.js";
+import type { FeatureSet } from "../../features/feature-set.js";
 import { openFeatures } from "../../features/open-features.js";
 import { exists } from "../../files.js";
 import { type Progress, silent } from "../../progress.js";
@@ -34,8 +35,8 @@ export interface GridOptions {
   protocol?: Partial<Omit<LogregProtocol, "shots">>;
   /** Folder of all runs; each has its own in it, that of `eval-logreg`. */
   out: string;
-  /** How a run is done. Default: here, one after another. */
-  execute?: (run: GridRun) => Promise<void>;
+  /** How runs are done that are not finished, e.g. as jobs of a cluster. Default: here, one after another. */
+  execute?: (runs: GridRun[]) => Promise<void>;
   progress?: Progress;
   /** Stops soon; the next call goes on. */
   signal?: AbortSignal;
@@ -125,36 +126,41 @@ export async function planGrid(options: GridOptions): Promise<GridPlan> {
  * @throws UserError where features are missing, or a run's folder holds another configuration.
  */
 export async function runGrid(options: GridOptions): Promise<LevelResult[]> {
-  const { out, progress = silent, signal } = options;
+  const { out, execute = (some: GridRun[]) => runHere(some, options) } = options;
   const runs = gridRuns(options);
   await checkFeatures(runs);
-  const { execute = (run: GridRun) => runHere(run, options) } = options;
+  await execute(runs);
   const results: LevelResult[] = [];
-  for (const [i, run] of runs.entries()) {
-    signal?.throwIfAborted();
-    progress.note(`run ${i + 1} of ${runs.length}: ${nameOf(run)}`);
-    await execute(run);
-    results.push(resultOf(run, await readRecord(run.out)));
-  }
+  for (const run of runs) results.push(resultOf(run, await readRecord(run.out)));
   await writeLevels({ out, results });
   return results;
 }
 
-function nameOf({ model, level, shots }: GridRun): string {
+/** What a run is called, for people. */
+export function nameOfRun({ model, level, shots }: GridRun): string {
   return `${model.name} on ${level}, ${shots === undefined ? "all images" : `${shots} of each class`}`;
 }
 
 /** A finished run is read again, not done again. */
-async function runHere({ features: spec, out, shots }: GridRun, options: GridOptions): Promise<void> {
-  const { layer, protocol, progress, signal } = options;
-  const features = await openFeatures({ spec, ...(layer !== undefined && { layers: [layer] }) });
-  try {
-    const { layers } = (features.splits.train ?? features.splits.all)!;
-    const last = layers.at(-1)!.name;
-    await evalLogreg({ ...protocol, features, shots, out, layers: [layer ?? last], progress, signal });
-  } finally {
-    await features.close();
+async function runHere(runs: GridRun[], options: GridOptions): Promise<void> {
+  const { layer, protocol, progress = silent, signal } = options;
+  for (const [i, run] of runs.entries()) {
+    signal?.throwIfAborted();
+    progress.note(`run ${i + 1} of ${runs.length}: ${nameOfRun(run)}`);
+    const { features: spec, shots, out } = run;
+    const features = await openFeatures({ spec, ...(layer !== undefined && { layers: [layer] }) });
+    try {
+      const layers = [layer ?? lastLayer(features)];
+      await evalLogreg({ ...protocol, features, shots, out, layers, settings: { features: spec }, progress, signal });
+    } finally {
+      await features.close();
+    }
   }
+}
+
+/** The name of the features' last layer, in the order of the network. */
+export function lastLayer({ splits }: FeatureSet): string {
+  return (splits.train ?? splits.all)!.layers.at(-1)!.name;
 }
 
 async function checkFeatures(runs: GridRun[]): Promise<void> {

@@ -8,16 +8,18 @@ import type { FeatureLayer } from "../../features/source.js";
 import { digestOf, exists, readJson, writeJson } from "../../files.js";
 import { type Progress, silent } from "../../progress.js";
 import { random } from "../../random.js";
+import { writePredictions } from "../../results/predictions.js";
 import { readRecord, type ResultRecord } from "../../results/record.js";
 import { openRunFolder, writeRecord } from "../../results/run-folder.js";
-import { layerFileName } from "../../results/wording.js";
+import { fileNameOf, layerFileName } from "../../results/wording.js";
+import { targetsOf } from "../../training/passes.js";
 import { type Part, planSplits, type SplitPlan } from "../splits.js";
 import { writeCogFiles } from "./files.js";
-import type { LogregFit, LogregTask } from "./method.js";
+import type { LogregFit, LogregMethod, LogregTask } from "./method.js";
 import { type LogregProtocol, logregDefaults } from "./protocol.js";
-import { logregProtocol, logregRecord } from "./record.js";
+import { headName, logregProtocol, logregRecord } from "./record.js";
 import { onlySetting } from "./search.js";
-import { fitBySgd } from "./sgd.js";
+import { sgdMethod } from "./sgd.js";
 import { drawShots, holdOut, type Permutation } from "./split.js";
 
 export interface EvalLogregOptions extends Partial<LogregProtocol> {
@@ -49,11 +51,23 @@ export interface LogregRun {
   signal?: AbortSignal;
 }
 
+/** What they find of a layer stands side by side in the record. */
+const methods: LogregMethod[] = [sgdMethod];
+
+/** What a method found of one layer, seed by seed. */
+export interface FoundLogreg {
+  layer: FeatureLayer;
+  head: string;
+  fits: SeedFit[];
+}
+
 /** What is kept of one layer and seed. */
-export type SeedFit = Omit<LogregFit, "weights" | "predictions" | "epochs"> & {
+export type SeedFit = Omit<LogregFit, "weights" | "answers" | "epochs"> & {
   seed: number;
   /** Images of the last training. */
   images: number;
+  /** Of the images that are reported. */
+  answers: { predicted: number[]; probability: number[] };
 };
 
 /**
@@ -76,14 +90,17 @@ export async function evalLogreg(options: EvalLogregOptions): Promise<ResultReco
     if (finished) return finished;
   }
   const started = Date.now();
-  const found: { layer: FeatureLayer; fits: SeedFit[] }[] = [];
+  const found: FoundLogreg[] = [];
   for (const layer of run.layers) {
-    const fits: SeedFit[] = [];
-    for (const seed of run.settings.seeds) fits.push(await seedFit(run, layer, seed));
-    found.push({ layer, fits });
+    for (const method of methods) {
+      const fits: SeedFit[] = [];
+      for (const seed of run.settings.seeds) fits.push(await seedFit({ run, layer, method, seed }));
+      found.push({ layer, head: method.head, fits });
+    }
   }
   const record = logregRecord({ run, found, startedAt, trainSeconds: (Date.now() - started) / 1000 });
   if (run.out !== undefined) {
+    for (const one of found) await writeAnswers(run.out, run, one);
     await writeRecord({ out: run.out, record });
     await fs.rm(path.join(run.out, "training"), { recursive: true, force: true });
   }
@@ -181,17 +198,23 @@ function partsOf(run: LogregRun, seed: number): Pick<LogregTask, "choice" | "tra
   return { choice: choiceOf(held(drawn, 1)), train: drawn, report };
 }
 
-async function seedFit(run: LogregRun, layer: FeatureLayer, seed: number): Promise<SeedFit> {
+async function seedFit(options: {
+  run: LogregRun;
+  layer: FeatureLayer;
+  method: LogregMethod;
+  seed: number;
+}): Promise<SeedFit> {
+  const { run, layer, method, seed } = options;
   const { out, settings, features, progress, signal } = run;
-  const key = digestOf([run.key, layer.name, seed]);
-  const unit =
-    out === undefined ? undefined : path.join(out, "training", `${layerFileName(layer.name)}.seed${seed}.json`);
+  const key = digestOf([run.key, layer.name, method.head, seed]);
+  const name = `${fileNameOf({ layer: layer.name, head: method.head })}.seed${seed}.json`;
+  const unit = out === undefined ? undefined : path.join(out, "training", name);
   const saved = unit && (await savedFit(unit, key));
   if (saved) return saved;
   signal?.throwIfAborted();
   const parts = partsOf(run, seed);
   refuseUntrained(parts, features.classes);
-  const folder = out === undefined ? undefined : path.join(out, ...inFolder(run, layer), `seed_${seed}`);
+  const folder = out === undefined ? undefined : path.join(out, ...inFolder(run, layer, method), `seed_${seed}`);
   if (folder !== undefined) await fs.mkdir(folder, { recursive: true });
   const task: LogregTask = {
     layer,
@@ -204,17 +227,32 @@ async function seedFit(run: LogregRun, layer: FeatureLayer, seed: number): Promi
     progress,
     signal,
   };
-  const fit = await fitBySgd(task);
-  if (folder !== undefined) await writeCogFiles({ folder, task, fit });
-  const { weights: _, predictions: __, epochs: ___, ...kept } = fit;
-  const result: SeedFit = { ...kept, seed, images: parts.train.rows.length };
+  const fit = await method.fit(task);
+  if (folder !== undefined && method === sgdMethod) await writeCogFiles({ folder, task, fit });
+  const { weights: _, epochs: __, answers: given, ...kept } = fit;
+  const answers = { predicted: Array.from(given.predicted), probability: Array.from(given.probability) };
+  const result: SeedFit = { ...kept, answers, seed, images: parts.train.rows.length };
   if (unit !== undefined) await writeJson(unit, { key, result });
   return result;
 }
 
-/** CoG knows one layer; where there are several, each has a folder. */
-function inFolder({ layers }: LogregRun, { name }: FeatureLayer): string[] {
-  return layers.length === 1 ? [] : [layerFileName(name)];
+/** What was said of each reported image, for paired tests between runs. */
+async function writeAnswers(out: string, run: LogregRun, { layer, head, fits }: FoundLogreg): Promise<void> {
+  const { source, rows } = run.plan.report;
+  const name = fileNameOf({ layer: layer.name, head: headName(head, run.settings) });
+  const ids = Array.from(rows, (row) => source.ids[row]!);
+  const targets = targetsOf(source, rows);
+  await fs.mkdir(path.join(out, "predictions"), { recursive: true });
+  await writePredictions({
+    file: path.join(out, "predictions", `${name}.csv`),
+    classes: run.features.classes,
+    seeds: fits.map(({ seed, answers }) => ({ seed, ids, targets, ...answers })),
+  });
+}
+
+/** CoG knows one layer and one method; where there are several layers, each has a folder, as other methods have. */
+function inFolder({ layers }: LogregRun, { name }: FeatureLayer, method: LogregMethod): string[] {
+  return [...(layers.length === 1 ? [] : [layerFileName(name)]), ...(method === sgdMethod ? [] : [method.head])];
 }
 
 /** By CoG's rule a class of fewer than five images is for the choice alone. */

@@ -4,6 +4,7 @@ import type { Progress } from "../../progress.js";
 import type { Setting } from "../../results/record.js";
 import type { Part } from "../splits.js";
 import type { LogregProtocol } from "./protocol.js";
+import type { Answers } from "./tally.js";
 import type { EpochLog } from "./training.js";
 
 /** One logistic regression that is wanted: of one layer and seed. */
@@ -44,11 +45,15 @@ export interface LogregFit {
   /** Whether the last training came to its end. */
   converged: boolean;
   weights: HeadWeights;
-  /** Classes that were predicted of the images that are reported, after each epoch where the method has some. */
-  predictions: Int32Array[];
-  /** Epoch by epoch, where the method has some. */
-  epochs?: EpochLog[];
+  /** Of the images that are reported. */
+  answers: Answers;
+  /** Of methods that have epochs: what was seen in each, and the classes that were predicted after it. */
+  epochs?: { log: EpochLog; predicted: Int32Array }[];
 }
 
 /** A way to find the logistic regression of a task. */
-export type LogregMethod = (task: LogregTask) => Promise<LogregFit>;
+export interface LogregMethod {
+  /** What the record calls the head that it gives: `logreg` for CoG's, whose files are its. */
+  head: string;
+  fit(task: LogregTask): Promise<LogregFit>;
+}

@@ -1,8 +1,8 @@
-import type { FeatureLayer } from "../../features/source.js";
 import { headParameters } from "../../heads/head.js";
 import { type LayerResult, type ResultRecord, type Setting, spread } from "../../results/record.js";
 import { provenance } from "../provenance.js";
-import type { LogregRun, SeedFit } from "./logreg.js";
+import type { FoundLogreg, LogregRun, SeedFit } from "./logreg.js";
+import type { LogregProtocol } from "./protocol.js";
 import { logregHead } from "./training.js";
 
 /** The version changes whenever the same settings would give other numbers. */
@@ -11,7 +11,7 @@ export const logregProtocol = { id: "logreg", version: 1 };
 /** All that a run found, as one record. */
 export function logregRecord(options: {
   run: LogregRun;
-  found: { layer: FeatureLayer; fits: SeedFit[] }[];
+  found: FoundLogreg[];
   startedAt: Date;
   trainSeconds: number;
 }): ResultRecord {
@@ -39,12 +39,12 @@ export function logregRecord(options: {
       reportedOn,
       selectedOnReported: false,
     },
-    results: found.map(({ layer, fits }) => layerResult(run, layer, fits)),
+    results: found.map((one) => layerResult(run, one)),
     ...provenance({ features, startedAt, trainSeconds }),
   };
 }
 
-function layerResult({ features, settings, notes }: LogregRun, layer: FeatureLayer, fits: SeedFit[]): LayerResult {
+function layerResult({ features, settings, notes }: LogregRun, { layer, head, fits }: FoundLogreg): LayerResult {
   const { shots, normalize } = settings;
   const classes = features.classes.length;
   const selections = fits.map(({ selection }) => selection);
@@ -52,7 +52,7 @@ function layerResult({ features, settings, notes }: LogregRun, layer: FeatureLay
     layer: layer.name,
     shape: layer.shape,
     width: layer.width,
-    head: shots === undefined ? "logreg" : `logreg_n${shots}`,
+    head: headName(head, settings),
     parameters: headParameters(logregHead(layer, normalize), classes),
     chosen: common(fits.map(({ chosen }) => chosen)),
     metrics: {
@@ -68,6 +68,11 @@ function layerResult({ features, settings, notes }: LogregRun, layer: FeatureLay
     },
     notes,
   };
+}
+
+/** What the record calls a method's head: with its number of shots. */
+export function headName(head: string, { shots }: Pick<LogregProtocol, "shots">): string {
+  return shots === undefined ? head : `${head}_n${shots}`;
 }
 
 /** What all seeds chose; each may have its own. */

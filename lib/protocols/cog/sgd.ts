@@ -4,16 +4,18 @@ import path from "node:path";
 import { digestOf } from "../../files.js";
 import { initialWeights } from "../../heads/head.js";
 import { random } from "../../random.js";
-import type { LogregFit, LogregTask } from "./method.js";
+import type { LogregFit, LogregMethod, LogregTask } from "./method.js";
 import { middleSetting, onlySetting, searchSetting } from "./search.js";
-import { predictionsOf, type Tally, tallyOf } from "./tally.js";
+import { type Answers, answersOf, type Tally, tallyOf } from "./tally.js";
 import { type EpochLog, logregHead, type LogregSetting, stepsPerEpoch, trainLogreg } from "./training.js";
 
 /**
  * CoG's method: SGD under settings that are searched on the images of the choice; then, from its beginning, under the
  * best of them on all images. What the last epoch gives is the result.
  */
-export async function fitBySgd(task: LogregTask): Promise<LogregFit> {
+export const sgdMethod: LogregMethod = { head: "logreg", fit };
+
+async function fit(task: LogregTask): Promise<LogregFit> {
   const { settings, choice } = task;
   const only = onlySetting(settings);
   const found =
@@ -81,12 +83,11 @@ async function judged(
 async function final(
   task: LogregTask,
   best: LogregSetting,
-): Promise<Pick<LogregFit, "top1" | "top5" | "converged" | "weights" | "predictions" | "epochs">> {
+): Promise<Pick<LogregFit, "top1" | "top5" | "converged" | "weights" | "answers" | "epochs">> {
   const { train, report, settings, seed, layer, progress } = task;
   const { epochs } = settings;
   const shared = common(task, { purpose: "final", images: train.rows.length });
-  const logs: EpochLog[] = [];
-  const predictions: Int32Array[] = [];
+  const seen: { log: EpochLog; answers: Answers }[] = [];
   const bar = progress.task({ label: `${layer.name}, seed ${seed}: all images`, total: epochs, unit: "epochs" });
   try {
     const bank = await trainLogreg({
@@ -97,16 +98,22 @@ async function final(
       watch: {
         part: report,
         onEpoch: async (log, trained) => {
-          logs.push(log);
-          predictions.push(await predictionsOf(trained, report));
+          seen.push({ log, answers: await answersOf(trained, report) });
           bar.advance(1);
         },
       },
     });
     const weights = await bank.weights({ seed: 0, head: 0, trial: 0 });
     bank.dispose();
-    const { top1, top5 } = logs.at(-1)!.test;
-    return { top1, top5, converged: logs.at(-1)!.train !== undefined, weights, predictions, epochs: logs };
+    const { log: last, answers } = seen.at(-1)!;
+    return {
+      top1: last.test.top1,
+      top5: last.test.top5,
+      converged: last.train !== undefined,
+      weights,
+      answers,
+      epochs: seen.map(({ log, answers: { predicted } }) => ({ log, predicted })),
+    };
   } finally {
     bar.end();
   }

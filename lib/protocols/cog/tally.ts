@@ -76,22 +76,33 @@ export async function tallyOf(bank: HeadBank, part: Part, classes: number): Prom
   }
 }
 
-/** The class of the highest score, the first of equals, of each image of a part: one trial's. */
-export async function predictionsOf(bank: HeadBank, part: Part): Promise<Int32Array> {
-  const predicted = new Int32Array(part.rows.length);
+/** What one trained setting says of each image. */
+export interface Answers {
+  /** The class of the highest score, the first of equals. */
+  predicted: Int32Array;
+  /** Its softmax probability. */
+  probability: Float32Array;
+}
+
+/** What the one setting of a bank says of the images of a part. */
+export async function answersOf(bank: HeadBank, part: Part): Promise<Answers> {
+  const { length } = part.rows;
+  const answers = { predicted: new Int32Array(length), probability: new Float32Array(length) };
   const { spec, blocks } = bank.parts[0]!;
   const { body } = blocks[0]!.block;
   let at = 0;
   for await (const { rows, features } of passOf(bank, part)) {
-    const best = tf.tidy(() => {
+    const batch = tf.tidy(() => {
       const input = evaluationInput(features, spec);
-      return tf.argMax(body.forward({ input, training: false, step: 0 }).logits, 2);
+      const { logits } = body.forward({ input, training: false, step: 0 });
+      return { predicted: tf.argMax(logits, 2), probability: tf.max(tf.softmax(logits), 2) };
     });
-    predicted.set(await best.data(), at);
-    tf.dispose([best, features]);
+    answers.predicted.set(await batch.predicted.data(), at);
+    answers.probability.set(await batch.probability.data(), at);
+    tf.dispose([batch, features]);
     at += rows.length;
   }
-  return predicted;
+  return answers;
 }
 
 function passOf(bank: HeadBank, { source, rows }: Part) {
