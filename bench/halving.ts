@@ -1,7 +1,7 @@
 /**
  * Successive halving beside the full sweep, on the same splits: what each chooses, and how long it takes.
  *
- *     node dist/bench/halving.js [--synthetic 12] [--images 40000] [--classes 50,100] [--widths 768,1024,1280]
+ *     node dist/bench/halving.js [--synthetic 12] [--images 20000] [--classes 100] [--widths 768,1024,1280]
  *                                [--features DIR|npy:X,Y ...] [--layers a,b] [--heads fc,bn_fc] [--seeds 0,1]
  *                                [--epochs 28] [--device native] [--processes n]
  *
@@ -32,8 +32,8 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       synthetic: { type: "string", default: "12" },
-      images: { type: "string", default: "40000" },
-      classes: { type: "string", default: "50,100" },
+      images: { type: "string", default: "20000" },
+      classes: { type: "string", default: "100" },
       widths: { type: "string", default: "768,1024,1280" },
       features: { type: "string", multiple: true, default: [] },
       layers: { type: "string" },

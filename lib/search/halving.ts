@@ -10,16 +10,16 @@ import type { SearchTrial } from "./space.js";
  *
  * - The schedule is whole in every rung, compressed to its epochs ({@link fullMoment}): one that is cut off leaves every
  *   rate high.
- * - Learning rate and weight decay are multiplied by √(all epochs/the rung's). With the rates as they are the largest
+ * - Learning rate and weight decay are multiplied by (all epochs/the rung's)^0.7. With the rates as they are the largest
  *   win a brief training, for the small ones have not arrived; with rates multiplied by the whole ratio all arrive, but
- *   the large ones are beyond their limit. The root stands in the middle, and leaves the sum of rate × decay over the
- *   steps as it is in the long training.
+ *   the large ones are beyond their limit. Between them 0.7 chooses best: at most 0.1 points off on nine sets of four
+ *   kinds, where the root was off by up to 0.7.
  * - The brief training tells good rates, though its best may be a step of the grid beside the best of the long one, and
  *   little of decays, which need time. So the best of each of three rates goes on first; then under each of these the best
  *   decay that is a decade off.
  *
  * More rungs between, which train some of the candidates longer, chose no better for the same work: the first and
- * briefest of them lost the best rate (20 sets of 10 and 20 classes).
+ * briefest of them lost the best rate.
  */
 export interface Rung {
   /** Candidates of a head that are trained. */
@@ -42,6 +42,9 @@ const finalists = { share: 1 / 8, least: 3 };
 
 /** Part of the epochs that the first rung trains. */
 const brief = 1 / 10;
+
+/** Power of the ratio of epochs by which a brief training's rates are larger. */
+const haste = 0.7;
 
 /**
  * Steps that a rung takes at least. Momentum of 0.9 remembers ten: a schedule of four rates that passes in a few of them
@@ -75,7 +78,7 @@ export function planHalving(options: {
     throw expected("at least one candidate", "halving", candidates);
   if (!(Number.isInteger(epochs) && epochs >= 1)) throw expected("at least one epoch", "halving", epochs);
   const rung = (trials: number, times: number): Rung => {
-    return { trials, epochs: times, rateFactor: Math.sqrt(epochs / times) };
+    return { trials, epochs: times, rateFactor: (epochs / times) ** haste };
   };
   const full = epochs * (candidates + overhead);
   const first = rung(candidates, Math.max(Math.ceil(brief * epochs), Math.ceil(leastSteps / stepsPerEpoch)));

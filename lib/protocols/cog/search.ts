@@ -8,7 +8,7 @@ import { type SearchTrial, trialsOf } from "../../search/space.js";
 import { openStudy, type Study } from "../../search/study.js";
 import { stepOverhead } from "../../training/cost.js";
 import type { LogregTask, LogregTrial } from "./method.js";
-import { logregHead, logregSchedule, type LogregSetting } from "./training.js";
+import { logregHead, logregSchedule, type LogregSetting, stepsPerEpoch } from "./training.js";
 import type { Tally } from "./tally.js";
 
 /** Trials of TPE that are trained side by side, once chance alone no longer draws them; as published one. */
@@ -144,7 +144,9 @@ async function halving(task: LogregTask, judge: Judge): Promise<Tried[]> {
     seeds: [seed],
     classes,
   };
-  const { rungs } = planHalving({ candidates: all.length, epochs, overhead: stepOverhead(work, images) });
+  const overhead = stepOverhead(work, images);
+  const perEpoch = stepsPerEpoch({ rows: images, batchSize });
+  const { rungs } = planHalving({ candidates: all.length, epochs, stepsPerEpoch: perEpoch, overhead });
   const { scores } = await halve({
     heads: 1,
     candidates: all,
