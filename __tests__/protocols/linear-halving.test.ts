@@ -109,7 +109,7 @@ describeOnNative("a sweep by halving", () => {
     const notes: string[] = [];
     const progress = { note: (text: string) => notes.push(text), task: () => ({ advance: () => {}, end: () => {} }) };
     const optimizer = { ...sweep.optimizer, lr: sweep.optimizer.lr.slice(0, 4) };
-    const schedule = { kind: "multistep", milestones: [6, 8], gamma: 0.1 } as const;
+    const schedule = { ...sweep.schedule, milestones: [6, 8] };
     const options = { ...sweep, features: small, optimizer, schedule, epochs: 9, batchSize: 20 };
     const halved = await evalLinear({ ...options, search: "halving", progress });
     expect(notes.join()).toMatch(/^halving would save little here: all 8 settings are trained to the end$/);
