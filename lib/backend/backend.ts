@@ -165,7 +165,8 @@ async function loadFirst(options: {
 function setEnvironment(threads: number | undefined): void {
   // Warnings and below: at each start it would tell which instructions the processor has.
   process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
-  // oneDNN's kernels. TensorFlow uses them by itself on processors with AVX-512 only, but elsewhere they are faster too.
+  // oneDNN's kernels, and buffers that are kept. TensorFlow has them by itself on processors with AVX-512 only, but
+  // elsewhere they are faster too. It then says so on stderr, whatever level of messages is set.
   if (process.arch === "x64") process.env.TF_ENABLE_ONEDNN_OPTS ??= "1";
   if (threads !== undefined) process.env.TF_NUM_INTRAOP_THREADS = String(threads);
   threadsOfNative = Number(process.env.TF_NUM_INTRAOP_THREADS) || availableThreads();
