@@ -42,9 +42,14 @@ export function startProcess([command, ...argv]: string[], cwd: string, environm
   child.stderr.setEncoding("utf8").on("data", (text: string) => (told.stderr += text));
   const ended = new Promise<Ended>((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", (status) => resolve({ status, ...told }));
+    child.on("close", (status) => resolve({ status, stdout: told.stdout, stderr: withoutTensorFlow(told.stderr) }));
   });
   return { child, ended };
+}
+
+/** Without what TensorFlow says while its library is loaded, whatever level of messages is set: that it uses oneDNN. */
+function withoutTensorFlow(stderr: string): string {
+  return stderr.replace(/^(WARNING: All log messages before absl|I0000 .* oneDNN custom operations are on).*\n/gm, "");
 }
 
 /** Runs a program to its end. */

@@ -91,7 +91,7 @@ async function compare(options: {
   }
   backbone.dispose();
   const middle = (runtime: string, key: keyof Speed) => median(speeds[runtime]!.map((speed) => speed[key]));
-  const flops = 2 * manifest.flops!;
+  const flops = manifest.flops!;
   const share = (flops * middle("frozen-eval", "rate")) / median(products);
   const processorShare = flops / middle("frozen-eval", "processor") / median(products);
   console.log(`\n${name}, batches of ${batch}, medians of ${rounds}; load ${os.loadavg()[0]!.toFixed(1)}`);
@@ -107,7 +107,7 @@ async function compare(options: {
 async function measure(options: { backbone: Backbone; batch: number; seconds: number }): Promise<Speed> {
   const { backbone, batch, seconds } = options;
   const { height, width } = backbone.manifest.input;
-  const layers = parseLayers({ text: [backbone.taps.findLast(({ name }) => /pooled|avg$/.test(name))!.name], taps: backbone.taps }); // prettier-ignore
+  const layers = parseLayers({ text: [backbone.taps.filter(({ name }) => /pooled|avg$/.test(name)).at(-1)!.name], taps: backbone.taps }); // prettier-ignore
   const pixels = tf.randomNormal<tf.Rank.R4>([batch, height, width, 3]);
   const start = process.hrtime.bigint();
   const used = process.cpuUsage();

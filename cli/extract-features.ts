@@ -31,7 +31,7 @@ export const extractFeatures = command(extractionSettings, async ({ launch, slur
   const done =
     images === 0
       ? nothing
-      : `${images} images, ${(images / seconds).toFixed(1)} a second, ${how}, ${batchSize} at once, ${threads} threads.`;
+      : `${images} images, ${(images / seconds).toFixed(1)} a second, ${how}, ${batchSize} at once, ${threads} ${threads === 1 ? "thread" : "threads"}.`;
   const skipped = features.skipped.length === 0 ? "" : ` ${features.skipped.length} bad images were left out.`;
   return {
     text: [`${done}${skipped}`, ...stores.map(({ folder, size }) => `${folder}: ${size} images`)].join("\n"),

@@ -16,6 +16,7 @@ const folder = temporaryFolder();
 const inFolder = (...names: string[]) => path.join(folder, ...names);
 const extract = (...argv: string[]) =>
   run("frozen-eval", ["extract-features", "--backbone", "models/small/convnet", "--data", "folder:photos", ...argv], folder); // prettier-ignore
+const execution = device === "native" ? "session" : "op by op";
 const place = path.join("features", "small", "convnet", "photos");
 const plain = path.join(place, "features_all");
 
@@ -27,7 +28,8 @@ beforeAll(async () => {
 test("fills a store, extracts only what it lacks, and then nothing", async () => {
   const first = await extract("--layers", "block1", "--device", device);
   expect(first.status).toBe(0);
-  expect(first.stdout).toMatch(/^30 images, [\d.]+ a second\.\n/);
+  const way = device === "native" ? "in TensorFlow's session" : execution;
+  expect(first.stdout).toMatch(new RegExp(`^30 images, [\\d.]+ a second, ${way}, 16 at once, \\d+ threads?\\.\\n`));
   expect(first.stdout).toContain("features_all: 30 images");
   // Where there is no terminal: lines now and then, on stderr.
   expect(first.stderr).toMatch(/extract all: 30\/30 images \(100 %\), [\d.]+\/s\n/);
@@ -41,7 +43,7 @@ test("fills a store, extracts only what it lacks, and then nothing", async () =>
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   expect(JSON.parse(stdout)).toEqual({
     stores: [{ folder: expect.stringContaining(plain) as string, size: 30 }],
-    extraction: { images: 30, seconds: expect.any(Number) as number },
+    extraction: { images: 30, seconds: expect.any(Number) as number, execution, batchSize: 16 },
     skipped: [],
   });
   const after = await filesOf(inFolder(plain));

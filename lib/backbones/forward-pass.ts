@@ -97,7 +97,13 @@ function nativeForwardPass(options: ForwardPassOptions): ForwardPass {
       const key = layers.map(({ tap, pooling }) => [tap.node, tap.shape, pooling.text]);
       const session = await sessionFor(JSON.stringify(key), () => pooledLayers({ ...options, layers }));
       if (!session) return undefined;
-      const features = session.run(input) as tf.Tensor2D[];
+      let features: tf.Tensor2D[];
+      try {
+        features = session.run(input) as tf.Tensor2D[];
+      } catch {
+        // A tap of another shape cannot be pooled; without poolings it can be told which.
+        return undefined;
+      }
       const due = (tensor: tf.Tensor, i: number) => tensor.shape.join() === `${input.shape[0]},${layers[i]!.width}`;
       if (features.every(due)) return features;
       tf.dispose(features);

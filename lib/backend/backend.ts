@@ -171,7 +171,8 @@ function setEnvironment(threads: number | undefined): void {
   process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
   // It would take all memory of every GPU, and leave none to processes beside it.
   process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= "true";
-  // oneDNN's kernels. TensorFlow uses them by itself on processors with AVX-512 only, but elsewhere they are faster too.
+  // oneDNN's kernels, and buffers that are kept. TensorFlow has them by itself on processors with AVX-512 only, but
+  // elsewhere they are faster too. It then says so on stderr, whatever level of messages is set.
   if (process.arch === "x64") process.env.TF_ENABLE_ONEDNN_OPTS ??= "1";
   if (threads !== undefined) process.env.TF_NUM_INTRAOP_THREADS = String(threads);
   threadsOfNative = Number(process.env.TF_NUM_INTRAOP_THREADS) || availableThreads();
