@@ -115,16 +115,18 @@ async function store(folder: string, images: number): Promise<void> {
   const width = 2048;
   const size = images * width * 4;
   const zeros = path.join(folder, "zeros");
-  const dd = () =>
+  // As one file that is synced at its end, or in pieces as long as shards, each synced as shards are.
+  const dd = (...how: string[]) =>
     timed(async () => {
-      execFileSync("dd", ["if=/dev/zero", `of=${zeros}`, "bs=32M", `count=${Math.ceil(size / 2 ** 25)}`, "conv=fsync"], { stdio: "ignore" }); // prettier-ignore
+      const count = Math.ceil(size / 2 ** 22);
+      execFileSync("dd", ["if=/dev/zero", `of=${zeros}`, "bs=4M", `count=${count}`, ...how], { stdio: "ignore" });
       fs.rmSync(zeros);
     });
-  const before = await dd();
+  const before = await dd("conv=fsync");
   const written = await timed(() => randomStore({ root: folder, layers: [{ name: "res5avg", shape: [width] }], images, classes: 1000 })); // prettier-ignore
-  const after = await dd();
+  const after = await dd("oflag=dsync");
   const rate = (seconds: number) => `${Math.round(size / 1e6 / seconds)} MB/s`;
-  console.log(`dd: ${rate(before.seconds)} before, ${rate(after.seconds)} after`);
+  console.log(`dd: ${rate(before.seconds)}, synced at the end; ${rate(after.seconds)}, each 4 MB synced`);
   console.log(`store of ${images} × ${width}: written in ${written.told}, ${rate(written.seconds)}`);
   const opened = await timed(() => openStore({ folder: written.result }));
   console.log(`opened in ${opened.told}`);

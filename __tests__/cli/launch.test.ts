@@ -75,7 +75,9 @@ describe("jobs in processes of this machine", () => {
     expect(await filesOf(place("local"))).toEqual(before);
     const more = await runHere("frozen-eval", launch("local").map((text) => (text.startsWith("block1") ? "block0" : text)), folder); // prettier-ignore
     expect(more.status).toBe(2);
-    expect(more.stderr).toMatch(/error: Expected all layers or none in the store .*features_train but it lacks block0\n/);
+    expect(more.stderr).toMatch(
+      /error: Expected all layers or none in the store .*features_train but it lacks block0\n/,
+    );
   });
 
   test("a job that fails is told with the end of its log, and the others go on", async () => {

@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -89,6 +90,7 @@ slurmTest(`job arrays on a Slurm of one node${reason}`, () => {
     // Slurm lets a task that queues again wait for two minutes.
     while (!ask("squeue", "--noheader", `--job=${job}`, "--format=%T").startsWith("PENDING")) await sleep(50);
     const followed = begin("left");
+    await once(followed.child.stderr!, "data");
     ask("scontrol", "update", `JobId=${job}`, "StartTime=now");
     const { status, stderr } = await followed.ended;
     expect({ status, stderr }).toMatchObject({ status: 0 });
