@@ -1,3 +1,4 @@
+import fs from "node:fs/promises";
 import path from "node:path";
 
 import { bytes, called, dictionary, float, list, named, pickleOf } from "../../checkpoints/pickle-writer.js";
@@ -17,6 +18,8 @@ import type { EpochLog } from "./training.js";
  *                      …/model.pth    the state dictionary of torch.nn.Linear
  *                      …/model.txt    what is in it
  *
+ * What an earlier run of other images left is removed: CoG's programs want one `final-` folder.
+ *
  * Accuracies are in percent there, and `lr` is the rate that was set when the epoch was over.
  *
  * Source: ImageNet-CoG, `logreg.py` (protocols.md 2.6).
@@ -27,6 +30,8 @@ export async function writeCogFiles(options: { folder: string; task: LogregTask;
   const { epochs = [] } = fit;
   const { lr, weightDecay } = fit.chosen as Record<string, number>;
   const final = path.join(folder, `final-lr-${pythonFloat(lr!)}_wd-${pythonFloat(weightDecay!)}`);
+  const earlier = (await fs.readdir(folder)).filter((name) => name.startsWith("final-"));
+  for (const name of earlier) await fs.rm(path.join(folder, name), { recursive: true, force: true });
   const { weight, bias } = fit.weights;
   const rows = transposed(weight, layer.width, classes);
   await writeJson(path.join(folder, "arguments.json"), { ...settings, seeds: undefined, seed });

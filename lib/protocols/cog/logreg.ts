@@ -2,25 +2,23 @@ import fs from "node:fs/promises";
 import path from "node:path";
 
 import { ensureBackend } from "../../backend/backend.js";
-import { didYouMean, expected, UserError } from "../../errors.js";
+import { didYouMean, expected } from "../../errors.js";
 import type { FeatureSet } from "../../features/feature-set.js";
 import type { FeatureLayer } from "../../features/source.js";
 import { digestOf, exists, readJson, writeJson } from "../../files.js";
 import { type Progress, silent } from "../../progress.js";
-import { random } from "../../random.js";
 import { writePredictions } from "../../results/predictions.js";
 import { readRecord, type ResultRecord } from "../../results/record.js";
 import { openRunFolder, writeRecord } from "../../results/run-folder.js";
 import { fileNameOf, layerFileName } from "../../results/wording.js";
 import { targetsOf } from "../../training/passes.js";
-import { type Part, planSplits, type SplitPlan } from "../splits.js";
+import { planSplits, type SplitPlan } from "../splits.js";
 import { writeCogFiles } from "./files.js";
 import type { LogregFit, LogregMethod, LogregTask } from "./method.js";
+import { notesOf, partsOf } from "./parts.js";
 import { type LogregProtocol, logregDefaults } from "./protocol.js";
 import { headName, logregProtocol, logregRecord } from "./record.js";
-import { onlySetting } from "./search.js";
 import { sgdMethod } from "./sgd.js";
-import { drawShots, holdOut, type Permutation } from "./split.js";
 
 export interface EvalLogregOptions extends Partial<LogregProtocol> {
   features: FeatureSet;
@@ -158,46 +156,6 @@ function checkSettings({ seeds, shots, trials, epochs, batchSize, valFraction }:
   if (!(valFraction > 0 && valFraction < 1)) throw expected("a number in (0, 1)", "--val-fraction", valFraction);
 }
 
-function notesOf({ asPublished, shots, lr, weightDecay }: LogregProtocol): string[] {
-  const searched = onlySetting({ lr, weightDecay }) === undefined;
-  if (!searched || shots === undefined) return [];
-  if (asPublished) {
-    return [
-      `As published, settings for ${shots} images a class are chosen on a fifth of all images of each class, which is more labels than ${shots}`,
-    ];
-  }
-  return shots === 1
-    ? ["Of one image a class none can be held out: the setting is the middle of its range"]
-    : [`Settings are chosen on a part of the ${shots} images of each class that are drawn`];
-}
-
-/** Who is chosen on and who is trained on, for one seed. */
-function partsOf(run: LogregRun, seed: number): Pick<LogregTask, "choice" | "train" | "report"> {
-  const { plan, settings, features } = run;
-  const { shots, valFraction: fraction, asPublished } = settings;
-  const { report } = plan;
-  const drawnBy =
-    (purpose: string): Permutation =>
-    (n, label) =>
-      random(seed, purpose, label).permutation(n);
-  const held = (part: Part, least = 0) =>
-    holdOut({ part, fraction, permutation: drawnBy("held out"), asPublished, least });
-  const draw = (part: Part, purpose: string) =>
-    drawShots({ part, shots: shots!, permutation: drawnBy(purpose), classes: features.classes });
-  const choiceOf = ({ train, val }: { train: Part; val: Part }) => (val.rows.length > 0 ? { train, val } : undefined);
-  if (shots === undefined) return { choice: choiceOf(held(plan.train)), train: plan.train, report };
-  if (asPublished) {
-    const { train, val } = held(plan.train);
-    return {
-      choice: choiceOf({ train: draw(train, "shots searched"), val }),
-      train: draw(plan.train, "shots"),
-      report,
-    };
-  }
-  const drawn = draw(plan.train, "shots");
-  return { choice: choiceOf(held(drawn, 1)), train: drawn, report };
-}
-
 async function seedFit(options: {
   run: LogregRun;
   layer: FeatureLayer;
@@ -212,8 +170,7 @@ async function seedFit(options: {
   const saved = unit && (await savedFit(unit, key));
   if (saved) return saved;
   signal?.throwIfAborted();
-  const parts = partsOf(run, seed);
-  refuseUntrained(parts, features.classes);
+  const parts = partsOf({ ...run, seed, classes: features.classes });
   const folder = out === undefined ? undefined : path.join(out, ...inFolder(run, layer, method), `seed_${seed}`);
   if (folder !== undefined) await fs.mkdir(folder, { recursive: true });
   const task: LogregTask = {
@@ -253,16 +210,6 @@ async function writeAnswers(out: string, run: LogregRun, { layer, head, fits }: 
 /** CoG knows one layer and one method; where there are several layers, each has a folder, as other methods have. */
 function inFolder({ layers }: LogregRun, { name }: FeatureLayer, method: LogregMethod): string[] {
   return [...(layers.length === 1 ? [] : [layerFileName(name)]), ...(method === sgdMethod ? [] : [method.head])];
-}
-
-/** By CoG's rule a class of fewer than five images is for the choice alone. */
-function refuseUntrained({ choice }: Pick<LogregTask, "choice">, classes: string[]): void {
-  if (choice && choice.train.rows.length === 0) {
-    throw new UserError(
-      `Expected five images or more of some class to choose settings as published but all ${classes.length} have fewer`,
-      { hint: "Leave --as-published out." },
-    );
-  }
 }
 
 async function savedFit(file: string, key: string): Promise<SeedFit | undefined> {

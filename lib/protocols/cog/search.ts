@@ -90,7 +90,7 @@ async function study(task: LogregTask, judge: Judge): Promise<Tried[]> {
   const open: Study & { close?: () => void } =
     folder === undefined
       ? openStudy(options)
-      : openStudyJournal({ ...options, file: path.join(folder, "study.jsonl"), name: "logreg" });
+      : openStudyJournal({ ...options, file: path.join(folder, "study.jsonl"), name: studyName(task) });
   const settingOf = (parameters: Record<string, number>) =>
     ({ ...Object.fromEntries(fixed), ...parameters }) as unknown as LogregSetting;
   const atOnce = (asked: number) =>
@@ -116,6 +116,11 @@ async function study(task: LogregTask, judge: Judge): Promise<Tried[]> {
   } finally {
     open.close?.();
   }
+}
+
+/** Other images are another study. */
+function studyName({ key }: LogregTask): string {
+  return `logreg-${key.slice(0, 8)}`;
 }
 
 async function grid(task: LogregTask, judge: Judge): Promise<Tried[]> {
