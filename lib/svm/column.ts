@@ -1,3 +1,4 @@
+import type { ActiveRows } from "./active-rows.js";
 import { rowLosses, type RowLosses } from "./loss.js";
 import type { Preconditioner } from "./preconditioner.js";
 import type { SvmObjective, SvmProblem } from "./problem.js";
@@ -6,6 +7,9 @@ const maximalSteps = 300;
 
 /** Conjugate gradients end when their last step, times how many there were, gained less than this share of all. */
 const forcing = { preconditioned: 0.3, alone: 1e-6 };
+
+/** Over active rows they also end when the gap that is left is this share of what was gained. */
+const activeForcing = 1e-3;
 
 /**
  * One problem while it is solved, by truncated Newton steps in the primal (Keerthi and DeCoste, 2005; Chapelle, 2007).
@@ -34,6 +38,8 @@ export class Column {
   readonly curvatures: Float64Array;
 
   readonly preconditioner: Preconditioner;
+  /** Takes the preconditioner's place once it pays; the coefficients are zero on all rows that are not active then. */
+  activeRows: ActiveRows | undefined;
 
   private readonly sides: Int8Array;
   private readonly losses: RowLosses;
@@ -51,6 +57,8 @@ export class Column {
   /** What the loss proper adds to the gap of the smooth one. */
   private roughness = 0;
   private checks = 0;
+  /** Products with the kernel, of all Newton steps at the cost. */
+  products = 0;
   /** Where the gap is to be, ahead of judgement. */
   private target = 0;
 
@@ -73,14 +81,19 @@ export class Column {
     this.conjugateScores = vector();
   }
 
-  /** Starts from the optimum of the cost before, stretched to the best length. */
+  /**
+   * Starts from the optimum of the cost before, stretched to the best length; over active rows as it is, for the same
+   * rows are nearly all active at the next cost, and stretched they would not be.
+   */
   begin(cost: number): void {
     const { sides, losses, coefficients } = this;
     for (let i = 0; i < sides.length; i++) losses.costs[i] = cost * this.weightOf(sides[i]!);
     this.steps = 0;
     this.checks = 0;
+    this.products = 0;
     this.converged = false;
     this.alone = false;
+    if (this.activeRows) return this.beginStep();
     if (coefficients.some((b) => b !== 0)) {
       this.direction.set(coefficients);
       this.directionScores.set(this.scores);
@@ -88,6 +101,34 @@ export class Column {
       this.moveAlong();
     } else losses.soften?.(this.duals());
     this.beginStep();
+  }
+
+  /**
+   * Whether a factor over the active rows, once for each of some steps, would have cost less than the products did.
+   *
+   * @param limit most active rows.
+   */
+  activeRowsPay(limit: number): boolean {
+    if (this.activeRows || !this.losses.hasActiveRows) return false;
+    const active = this.curvatures.reduce((sum, curvature) => sum + (curvature > 0 ? 1 : 0), 0);
+    return active <= limit && active ** 3 <= 2 * this.scores.length ** 2 * this.products;
+  }
+
+  /** What the coefficients would be if the weights were those that the margins' dual variables stand for. */
+  dualCoefficients(): Float32Array {
+    return Float32Array.from(this.scores, (score, i) => this.sides[i]! * this.losses.dual(i, this.sides[i]! * score));
+  }
+
+  /**
+   * Goes on over active rows, from the weights that the dual variables stand for.
+   *
+   * @param scores of these weights, less the bias.
+   */
+  overActiveRows(activeRows: ActiveRows, coefficients: Float32Array, scores: Float32Array): void {
+    const bias = coefficients.reduce((sum, beta) => sum + beta, 0);
+    this.activeRows = activeRows;
+    this.coefficients.set(coefficients);
+    for (let i = 0; i < scores.length; i++) this.scores[i] = scores[i]! + bias;
   }
 
   /**
@@ -110,8 +151,8 @@ export class Column {
       change += (conjugate[i]! + curvatures[i]! * conjugateScores[i]!) * score;
     }
     // Half the squared length of the residual as weights: the duality gap, where the model is exact.
-    const gap = Math.max(0, this.alone ? slope : this.preconditioner.rest * (slope - strong)) / 2;
-    if (this.decrease === 0 && gap + this.roughness <= 0.7 * this.target) {
+    let gap = Math.max(0, this.alone ? slope : this.preconditioner.rest * (slope - strong)) / 2;
+    if (this.decrease === 0 && !this.activeRows && gap + this.roughness <= 0.7 * this.target) {
       this.state = "check";
       return;
     }
@@ -140,8 +181,13 @@ export class Column {
     this.stride = stride;
     const gained = (stride * along) / 2;
     this.decrease += gained;
-    const enough = Math.max(0.3 * this.target, 0.1 * this.roughness);
+    let enough = Math.max(0.3 * this.target, 0.1 * this.roughness);
+    if (this.activeRows) {
+      gap = this.gapOfResidual();
+      enough = Math.max(enough, activeForcing * this.decrease);
+    }
     this.inner++;
+    this.products++;
     if (this.inner * gained <= (this.alone ? forcing.alone : forcing.preconditioned) * this.decrease || gap <= enough) {
       this.solved = gap <= enough;
       this.endStep();
@@ -150,7 +196,7 @@ export class Column {
 
   /** The weights' coefficients and the dual variables that they are judged by, in the precision of the products. */
   candidate(): { coefficients: Float32Array | Float64Array; duals: Float32Array | Float64Array } {
-    const duals = this.scores.map((score, i) => this.sides[i]! * this.losses.dual(i, this.sides[i]! * score));
+    const duals = this.activeRows ? this.coefficients.map((beta, i) => this.allowed(i, beta)) : this.dualCoefficients();
     if (this.exact) return { coefficients: this.coefficients.slice(), duals };
     return { coefficients: Float32Array.from(this.coefficients), duals: Float32Array.from(duals) };
   }
@@ -193,7 +239,7 @@ export class Column {
       this.exact = true;
       this.checks = 0;
     }
-    this.beginStep();
+    this.beginStep(true);
   }
 
   /** Whether the next product is the first of a Newton system. */
@@ -205,8 +251,40 @@ export class Column {
     return this.scores.map((score, i) => this.losses.dual(i, this.sides[i]! * score));
   }
 
-  /** Newton's system at the point reached. */
-  private beginStep(): void {
+  /** The coefficient nearest to `beta` that is a dual variable times its row's side. */
+  private allowed(row: number, beta: number): number {
+    const side = this.sides[row]!;
+    return side * this.losses.allowed(row, side * beta);
+  }
+
+  /**
+   * The gap by the coefficients themselves as dual variables. It is that of the margins' dual variables less what the
+   * curvatures blow up, and needs no product.
+   */
+  private gapOfCoefficients(longest: number): number {
+    const { sides, losses, coefficients, scores } = this;
+    let gap = 0;
+    let moved = 0;
+    for (let i = 0; i < sides.length; i++) {
+      const side = sides[i]!;
+      if (side === 0) continue;
+      const beta = this.allowed(i, coefficients[i]!);
+      moved += Math.abs(beta - coefficients[i]!);
+      gap += losses.gap(i, side * scores[i]!, side * beta);
+    }
+    return gap + (longest * moved ** 2) / 2;
+  }
+
+  /** The same gap of Newton's model, in which the active rows stay so. */
+  private gapOfResidual(): number {
+    const { residual, curvatures } = this;
+    let gap = 0;
+    for (let i = 0; i < residual.length; i++) if (curvatures[i]! > 0) gap += residual[i]! ** 2 / (2 * curvatures[i]!);
+    return gap;
+  }
+
+  /** Newton's system at the point reached; where it is good enough to be judged, and was not just now, a check. */
+  private beginStep(judged = false): void {
     const { sides, losses, coefficients, scores, residual, curvatures } = this;
     let squaredNorm = 0;
     let loss = 0;
@@ -237,7 +315,9 @@ export class Column {
     this.decrease = 0;
     this.inner = 0;
     this.solved = false;
-    this.state = "step";
+    const { activeRows } = this;
+    const good = activeRows && !judged && this.gapOfCoefficients(activeRows.longest) <= 0.7 * this.target;
+    this.state = good ? "check" : "step";
   }
 
   private endStep(): void {
@@ -246,6 +326,8 @@ export class Column {
     const moved = this.decrease > 0 && this.moveAlong();
     if (!moved && this.steps < maximalSteps && !this.alone) {
       this.alone = true;
+      this.activeRows?.dispose();
+      this.activeRows = undefined;
       this.exact = true;
       this.state = "check";
       return;

@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { expected } from "../errors.js";
+import { ActiveRows } from "./active-rows.js";
 import { Column } from "./column.js";
 import type { Basis } from "./preconditioner.js";
 import { Preconditioner, strongestDirections } from "./preconditioner.js";
@@ -10,6 +11,9 @@ import { rowProducts } from "./products.js";
 
 /** Columns × rows that are under way at a time; a column keeps eight float64 a row. */
 const groupLimit = 4_000_000;
+
+/** Most active rows that a factor is made over, and most columns that have one at a time (9 MB each). */
+const activeLimit = { rows: 1500, columns: 64 };
 
 /**
  * Opens a solver on rows.
@@ -21,6 +25,7 @@ const groupLimit = 4_000_000;
 export async function openSvmSolver(options: { rows: SvmRows; objective: SvmObjective }): Promise<SvmSolver> {
   const { rows, objective } = options;
   const lengths = squaredLengths(rows);
+  const longest = lengths.reduce((a, b) => Math.max(a, b), 0);
   const products = rowProducts(rows);
   let basis: Basis | undefined;
 
@@ -31,16 +36,18 @@ export async function openSvmSolver(options: { rows: SvmRows; objective: SvmObje
       const size = Math.max(1, Math.floor(groupLimit / rows.count));
       let solved = 0;
       for (let begin = 0; begin < problems.length; begin += size) {
-        await solveGroup({
+        const columns = problems
+          .slice(begin, begin + size)
+          .map((problem, i) => new Column(begin + i, problem, objective, new Preconditioner(basis!, rows.width)));
+        const group = {
           rows,
           products,
           basis,
-          columns: problems
-            .slice(begin, begin + size)
-            .map((problem, i) => new Column(begin + i, problem, objective, new Preconditioner(basis!, rows.width))),
+          longest,
+          columns,
           costs,
           signal,
-          onSolved: (column, cost, weights, bias) => {
+          onSolved: (column: Column, cost: number, weights: Float32Array, bias: number) => {
             onSolution({
               problem: column.index,
               cost,
@@ -54,7 +61,12 @@ export async function openSvmSolver(options: { rows: SvmRows; objective: SvmObje
             });
             onProgress?.(++solved);
           },
-        });
+        };
+        try {
+          await solveGroup(group);
+        } finally {
+          for (const { activeRows } of columns) activeRows?.dispose();
+        }
       }
     },
     dispose: () => {
@@ -99,23 +111,32 @@ async function solveGroup(options: {
   rows: SvmRows;
   products: RowProducts;
   basis: Basis;
+  /** Largest squared length of a row. */
+  longest: number;
   columns: Column[];
   costs: number[];
   signal?: AbortSignal;
   onSolved: (column: Column, cost: number, weights: Float32Array, bias: number) => void;
 }): Promise<void> {
-  const { rows, products, basis, columns, costs, signal, onSolved } = options;
+  const { rows, products, basis, longest, columns, costs, signal, onSolved } = options;
   for (const cost of costs) {
+    await restrict(
+      columns.filter((column) => column.activeRowsPay(activeLimit.rows)),
+      products,
+      longest,
+    );
     for (const column of columns) column.begin(cost);
     for (;;) {
       // Native TensorFlow computes at once: without a pause no signal is heard, and no progress seen.
       await tf.nextFrame();
       signal?.throwIfAborted();
-      const stepping = columns.filter(({ state, alone }) => state === "step" && !alone);
+      const stepping = columns.filter(({ state, alone, activeRows }) => state === "step" && !alone && !activeRows);
+      const active = columns.filter(({ state, activeRows }) => state === "step" && activeRows);
       const alone = columns.filter(({ state, alone }) => state === "step" && alone);
       const checking = columns.filter(({ state }) => state === "check");
       if (stepping.length > 0) await advance(rows, products, basis, stepping);
       else if (alone.length > 0) for (const column of alone) advanceAlone(rows, column);
+      else if (active.length > 0) await advanceActive(products, active.slice(0, activeLimit.columns));
       else if (checking.length > 0) await check(rows, products, checking, cost, onSolved);
       else break;
     }
@@ -163,6 +184,40 @@ async function advance(rows: SvmRows, products: RowProducts, basis: Basis, stepp
   const [vectorData, scoreData] = [(await vectors.data()) as Float32Array, (await scores.data()) as Float32Array];
   tf.dispose([vectors, scores]);
   stepping.forEach((column, j) => column.advance(vectorData, scoreData, j * count, strongParts[j]!));
+}
+
+/** Goes over to active rows, from the dual variables of the optimum reached: they are zero on all other rows. */
+async function restrict(columns: Column[], products: RowProducts, longest: number): Promise<void> {
+  const gram = products.gram(columns.reduce((sum, column) => sum + column.products, 0));
+  if (columns.length === 0 || !gram) return;
+  const duals = columns.map((column) => column.dualCoefficients());
+  const scores = await kernelOf(duals, products);
+  columns.forEach((column, j) => {
+    const activeRows = new ActiveRows(gram, longest);
+    column.overActiveRows(activeRows, duals[j]!, scores[j]!);
+  });
+}
+
+/** A step of conjugate gradients, mostly the only one of its Newton step, for each column that goes over active rows. */
+async function advanceActive(products: RowProducts, stepping: Column[]): Promise<void> {
+  const vectors: Float32Array[] = [];
+  for (const column of stepping) {
+    if (column.begins) await column.activeRows!.adapt(column.curvatures);
+    vectors.push(await column.activeRows!.divide(column.residual));
+  }
+  const scores = await kernelOf(vectors, products);
+  stepping.forEach((column, j) => column.advance(vectors[j]!, scores[j]!, 0, 0));
+}
+
+/** Scores of columns, less their biases. */
+async function kernelOf(vectors: Float32Array[], products: RowProducts): Promise<Float32Array[]> {
+  const count = vectors[0]!.length;
+  const all = new Float32Array(vectors.length * count);
+  vectors.forEach((vector, j) => all.set(vector, j * count));
+  const scores = tf.tidy(() => products.kernel(tf.tensor2d(all, [vectors.length, count])));
+  const values = (await scores.data()) as Float32Array;
+  scores.dispose();
+  return vectors.map((_, j) => values.subarray(j * count, (j + 1) * count));
 }
 
 /** The same for one column, in double precision and without a preconditioner. */
@@ -214,6 +269,7 @@ async function check(
       squaredDistance += (own[i]! - other[i]!) ** 2;
     }
     column.judge({ ...candidate, scores: ownScores, squaredNorm, squaredDistance });
+    if (column.state === "done") column.activeRows?.forget();
     if (column.state === "done") onSolved(column, cost, Float32Array.from(own), bias);
   }
 }
