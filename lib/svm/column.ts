@@ -110,8 +110,13 @@ export class Column {
    */
   activeRowsPay(limit: number): boolean {
     if (this.activeRows || !this.losses.hasActiveRows) return false;
-    const active = this.curvatures.reduce((sum, curvature) => sum + (curvature > 0 ? 1 : 0), 0);
-    return active <= limit && active ** 3 <= 2 * this.scores.length ** 2 * this.products;
+    const { activeCount } = this;
+    return activeCount <= limit && activeCount ** 3 <= 4 * this.scores.length ** 2 * this.products;
+  }
+
+  /** Rows whose losses have a curvature. */
+  get activeCount(): number {
+    return this.curvatures.reduce((sum, curvature) => sum + (curvature > 0 ? 1 : 0), 0);
   }
 
   /** What the coefficients would be if the weights were those that the margins' dual variables stand for. */

@@ -12,8 +12,8 @@ import { rowProducts } from "./products.js";
 /** Columns × rows that are under way at a time; a column keeps eight float64 a row. */
 const groupLimit = 4_000_000;
 
-/** Most active rows that a factor is made over, and most columns that have one at a time (9 MB each). */
-const activeLimit = { rows: 1500, columns: 64 };
+/** Most active rows that a factor is made over, and most elements of the factors that there are at a time (400 MB). */
+const activeLimit = { rows: 2500, elements: 1e8 };
 
 /**
  * Opens a solver on rows.
@@ -136,7 +136,7 @@ async function solveGroup(options: {
       const checking = columns.filter(({ state }) => state === "check");
       if (stepping.length > 0) await advance(rows, products, basis, stepping);
       else if (alone.length > 0) for (const column of alone) advanceAlone(rows, column);
-      else if (active.length > 0) await advanceActive(products, active.slice(0, activeLimit.columns));
+      else if (active.length > 0) await advanceActive(products, withinLimit(active));
       else if (checking.length > 0) await check(rows, products, checking, cost, onSolved);
       else break;
     }
@@ -196,6 +196,12 @@ async function restrict(columns: Column[], products: RowProducts, longest: numbe
     const activeRows = new ActiveRows(gram, longest);
     column.overActiveRows(activeRows, duals[j]!, scores[j]!);
   });
+}
+
+/** As many of the first columns as their factors have room. */
+function withinLimit(columns: Column[]): Column[] {
+  let elements = 0;
+  return columns.filter((column, j) => (elements += column.activeCount ** 2) <= activeLimit.elements || j === 0);
 }
 
 /** A step of conjugate gradients, mostly the only one of its Newton step, for each column that goes over active rows. */
