@@ -8,6 +8,9 @@ const stale = 0.12;
 /** Added to the diagonal, as a share of the trace, for the rounding of single precision. */
 const relativeShift = 1e-7;
 
+/** Rows that have left keep some rounding in their coefficients; below this share of what is wanted it is passed over. */
+const negligible = 1e-7;
+
 /**
  * Newton's system over the active rows a: the Hessian I + Xₐᵀ·D·Xₐ of the weights divides a residual with coefficients r
  * into z, with (D⁻¹ + Kₐₐ)·zₐ = D⁻¹·rₐ − Kₐᵣ·rᵣ and zᵣ = rᵣ on the other rows r. At high costs few rows are active, so
@@ -90,12 +93,16 @@ export class ActiveRows {
     const others: number[] = [];
     const quotient = new Float32Array(count);
     const wanted = new Float64Array(count);
+    let largest = 0;
     for (let i = 0; i < count; i++) {
-      if (curvatures[i]! > 0) wanted[i] = residual[i]! / curvatures[i]!;
-      else if (residual[i] !== 0) {
-        others.push(i);
-        quotient[i] = residual[i]!;
-      }
+      if (!(curvatures[i]! > 0)) continue;
+      wanted[i] = residual[i]! / curvatures[i]!;
+      largest = Math.max(largest, Math.abs(wanted[i]!));
+    }
+    for (let i = 0; i < count; i++) {
+      if (curvatures[i]! > 0) continue;
+      quotient[i] = residual[i]!;
+      if (this.longest * Math.abs(residual[i]!) > negligible * largest) others.push(i);
     }
     const kernel = await this.kernelRows([...entered, ...others]);
     const kernelOf = (index: number) => kernel.subarray(index * count, (index + 1) * count);
