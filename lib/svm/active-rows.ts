@@ -53,7 +53,7 @@ export class ActiveRows {
       if (places[i]! < 0) this.entered.push(i);
       else if (curvatures[i] !== this.factored[i]) same = false;
     }
-    if (same && this.entered.length + this.left.length <= Math.max(16, stale * this.rows.length)) return;
+    if (same && this.entered.length + this.left.length <= Math.min(128, Math.max(16, stale * this.rows.length))) return;
     this.forget();
     this.entered = [];
     this.left = [];

@@ -114,6 +114,12 @@ export class Column {
     return activeCount <= limit && activeCount ** 3 <= 4 * this.scores.length ** 2 * this.products;
   }
 
+  /** Goes back to all rows, where too many have become active. */
+  overAllRows(): void {
+    this.activeRows?.dispose();
+    this.activeRows = undefined;
+  }
+
   /** Rows whose losses have a curvature. */
   get activeCount(): number {
     return this.curvatures.reduce((sum, curvature) => sum + (curvature > 0 ? 1 : 0), 0);
@@ -331,8 +337,7 @@ export class Column {
     const moved = this.decrease > 0 && this.moveAlong();
     if (!moved && this.steps < maximalSteps && !this.alone) {
       this.alone = true;
-      this.activeRows?.dispose();
-      this.activeRows = undefined;
+      this.overAllRows();
       this.exact = true;
       this.state = "check";
       return;

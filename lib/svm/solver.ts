@@ -130,6 +130,7 @@ async function solveGroup(options: {
       // Native TensorFlow computes at once: without a pause no signal is heard, and no progress seen.
       await tf.nextFrame();
       signal?.throwIfAborted();
+      for (const column of columns) if (column.activeCount > activeLimit.rows) column.overAllRows();
       const stepping = columns.filter(({ state, alone, activeRows }) => state === "step" && !alone && !activeRows);
       const active = columns.filter(({ state, activeRows }) => state === "step" && activeRows);
       const alone = columns.filter(({ state, alone }) => state === "step" && alone);
