@@ -6,6 +6,7 @@ const outward = ["cli", "bench", "__tests__"];
 const left = ["images", "datasets", "checkpoints", "convert", "backbones", "downloads", "backend"];
 const forbidden = {
   backend: ["images", "datasets", "checkpoints", "convert", "backbones", "features", "protocols", "results"],
+  zip: ["images", "datasets", "checkpoints", "convert", "backbones", "features", "protocols", "results"],
   downloads: ["images", "datasets", "checkpoints", "convert", "backbones", "features", "protocols", "results"],
   images: ["datasets", "checkpoints", "convert", "backbones", "features", "protocols", "results"],
   datasets: ["checkpoints", "convert", "backbones", "protocols", "results"],

@@ -15,8 +15,8 @@ import { parseArgs } from "node:util";
 
 import { prepareBackend } from "../lib/backend/backend.js";
 import { openFeatures } from "../lib/features/open-features.js";
-import type { EvalLinearOptions } from "../lib/protocols/linear.js";
-import { evalLinear } from "../lib/protocols/linear.js";
+import type { EvalLinearOptions } from "../lib/protocols/linear/linear.js";
+import { evalLinear } from "../lib/protocols/linear/linear.js";
 import type { ResultRecord } from "../lib/results/record.js";
 import { syntheticClasses } from "./synthetic-classes.js";
 

@@ -20,7 +20,7 @@ export interface CommandContext {
 export interface CommandReport {
   text: string;
   json: unknown;
-  /** 0 where not given; 1 where the work was done and its answer is "no". */
+  /** 0 where not given; 1 where the work was done and its answer is "no"; 2 where what was given is damaged. */
   exitCode?: number;
 }
 

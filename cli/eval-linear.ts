@@ -2,7 +2,7 @@ import path from "node:path";
 
 import { expected } from "../lib/errors.js";
 import type { FeatureSet } from "../lib/features/feature-set.js";
-import type { LinearProtocol } from "../lib/protocols/linear.js";
+import type { LinearProtocol } from "../lib/protocols/linear/linear.js";
 import { linearSettings, type LinearSettings } from "../lib/settings/linear.js";
 import { trainingOf } from "../lib/settings/training.js";
 import { command, type CommandContext } from "./command.js";
@@ -27,7 +27,7 @@ export const evalLinear = command(linearSettings, async (given, context) => {
   const settings = await withLayerNames(given);
   tellTranslation(context);
   const { prepareBackend } = await import("../lib/backend/backend.js");
-  const { evalLinear: evaluate } = await import("../lib/protocols/linear.js");
+  const { evalLinear: evaluate } = await import("../lib/protocols/linear/linear.js");
   const { formatTable } = await import("../lib/results/table.js");
   await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
   if (settings.dryRun) return plan(settings, context);
@@ -104,7 +104,7 @@ function areThere(settings: LinearSettings): settings is LinearSettings & { feat
 }
 
 async function plan(settings: LinearSettings, context: CommandContext) {
-  const { formatLinearPlan, planLinear } = await import("../lib/protocols/linear-plan.js");
+  const { formatLinearPlan, planLinear } = await import("../lib/protocols/linear/plan.js");
   const linear = await planLinear({ ...(await workOf(settings, context)), settings: protocolOf(settings) });
   return { text: formatLinearPlan(linear), json: linear };
 }

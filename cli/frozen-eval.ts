@@ -12,6 +12,7 @@ export const commands = {
   preprocess: async () => (await import("./preprocess.js")).preprocess,
   zoo: async () => (await import("./zoo.js")).zoo,
   "extract-features": async () => (await import("./extract-features.js")).extractFeatures,
+  store: async () => (await import("./store.js")).store,
   "eval-linear": async () => (await import("./eval-linear.js")).evalLinear,
   "train-svm": async () => (await import("./train-svm.js")).trainSvm,
   "export-classifier": async () => (await import("./export-classifier.js")).exportClassifier,

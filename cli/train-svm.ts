@@ -2,7 +2,7 @@ import path from "node:path";
 
 import { expected } from "../lib/errors.js";
 import type { FeatureSet } from "../lib/features/feature-set.js";
-import type { TrainLowShotSvmOptions } from "../lib/protocols/low-shot-svm.js";
+import type { TrainLowShotSvmOptions } from "../lib/protocols/low-shot/low-shot-svm.js";
 import type { ResultRecord } from "../lib/results/record.js";
 import { svmSettings, type SvmSettings } from "../lib/settings/svm.js";
 import { command, type CommandContext } from "./command.js";
@@ -48,8 +48,8 @@ export const trainSvm = command(svmSettings, async (settings, context) => {
 });
 
 async function trained(options: TrainLowShotSvmOptions): Promise<ResultRecord> {
-  if (options.lowShot) return (await import("../lib/protocols/low-shot-svm.js")).trainLowShotSvm(options);
-  return (await import("../lib/protocols/svm.js")).trainSvm(options);
+  if (options.lowShot) return (await import("../lib/protocols/low-shot/low-shot-svm.js")).trainLowShotSvm(options);
+  return (await import("../lib/protocols/svm/svm.js")).trainSvm(options);
 }
 
 async function featuresOf(settings: SvmSettings, context: CommandContext): Promise<FeatureSet> {
@@ -61,7 +61,7 @@ async function featuresOf(settings: SvmSettings, context: CommandContext): Promi
   // The check of the settings has asked for both where there are no features.
   if (backbone === undefined || data === undefined) throw new Error("the settings' own check asks for both");
   const { extractFeatures } = await import("../lib/features/extract.js");
-  const { svmTransform } = await import("../lib/protocols/svm-transform.js");
+  const { svmTransform } = await import("../lib/protocols/svm/transform.js");
   const { options, backbone: opened } = await openExtraction({ ...settings, backbone, data }, context);
   return extractFeatures({ ...options, transform: settings.transform ?? svmTransform(opened.manifest) });
 }

@@ -33,6 +33,14 @@ export async function fillFileAtomic(file: string, fill: (handle: fs.FileHandle)
   }
 }
 
+/** As {@link writeFileAtomic}, for content that comes piece by piece. */
+export async function writePiecesAtomic(file: string, pieces: AsyncIterable<Uint8Array>): Promise<void> {
+  await fillFileAtomic(file, async (handle) => {
+    // From where the piece before ended, and whole, however long it is.
+    for await (const piece of pieces) await handle.writeFile(piece);
+  });
+}
+
 /** A name beside `file` that no other process uses; left-overs of killed runs end in `.partial`. */
 export function temporaryName(file: string): string {
   return `${file}.${process.pid}-${randomBytes(4).toString("hex")}.partial`;

@@ -4,7 +4,7 @@ import path from "node:path";
 import { loadBackbone } from "../../lib/backbones/backbone.js";
 import { openDataset } from "../../lib/datasets/open.js";
 import { extractFeatures } from "../../lib/features/extract.js";
-import { evalLinear } from "../../lib/protocols/linear.js";
+import { evalLinear } from "../../lib/protocols/linear/linear.js";
 import { fileNameOf } from "../../lib/results/wording.js";
 import type { ResultRecord } from "../../lib/results/record.js";
 import { writeSmallBackbone } from "../small-backbone.js";

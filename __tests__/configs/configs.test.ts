@@ -10,9 +10,9 @@ import { linearSettings } from "../../lib/settings/linear.js";
 import { loadSettings } from "../../lib/settings/load.js";
 import { trainingOf } from "../../lib/settings/training.js";
 import { svmSettings } from "../../lib/settings/svm.js";
-import { svmDefaults } from "../../lib/protocols/svm-protocol.js";
-import { headsOf } from "../../lib/protocols/linear-heads.js";
-import { linearTrials, scaledRate } from "../../lib/protocols/linear-trials.js";
+import { svmDefaults } from "../../lib/protocols/svm/protocol.js";
+import { headsOf } from "../../lib/protocols/linear/heads.js";
+import { linearTrials, scaledRate } from "../../lib/protocols/linear/trials.js";
 import { golden } from "../golden.js";
 
 const names = configNames().filter((name) => /^(vissl|dinov2|ssl-small)\/(?!svm-)/.test(name));

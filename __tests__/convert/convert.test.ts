@@ -135,9 +135,9 @@ describe("what is refused", () => {
   });
 
   test("arrays under names of no tap: the error names the taps that there are", async () => {
-    const renamed = await writeArrays({ input: "input", stage_9: "fire7", pooled: "fire0" });
+    const renamed = await writeArrays({ input: "input", stage_9: "fire7", neck: "fire0" });
     const { message, hint } = await complaint({ verify: { file: renamed, tolerance: 1e-4 } });
-    expect(message).toMatch(/^Expected arrays under the names of taps in .* but received stage_9, pooled$/);
+    expect(message).toMatch(/^Expected arrays under the names of taps in .* but received stage_9, neck$/);
     expect(hint).toContain("conv1, fire0, fire1");
     const alone = await writeArrays({ input: "input" });
     expect((await complaint({ verify: { file: alone, tolerance: 1e-4 } })).message).toMatch(/received input alone$/);

@@ -61,9 +61,9 @@ export async function extract(root: string, options: Extraction = {}): Promise<F
     ...rest,
   });
   try {
-    for (let row = writer.firstMissingRow; row < size;) {
+    for (let row = writer.firstMissingRow; row < writer.end;) {
       const boundary = (Math.floor(row / writer.batchBoundary) + 1) * writer.batchBoundary;
-      const end = Math.min(row + batchSize, boundary, size);
+      const end = Math.min(row + batchSize, boundary, writer.end);
       const all = Array.from({ length: end - row }, (_, i) => row + i);
       const rows = Uint32Array.from(all.filter((one) => !bad.has(one)));
       const features = Object.fromEntries(writer.missing.map((layer) => [layer.name, featuresOf(layer, rows)]));

@@ -3,8 +3,8 @@ import path from "node:path";
 
 import { prepareBackend } from "../../lib/backend/backend.js";
 import type { FeatureSet } from "../../lib/features/feature-set.js";
-import type { EvalLinearOptions } from "../../lib/protocols/linear.js";
-import { evalLinear } from "../../lib/protocols/linear.js";
+import type { EvalLinearOptions } from "../../lib/protocols/linear/linear.js";
+import { evalLinear } from "../../lib/protocols/linear/linear.js";
 import { cloudFeatures, cloudSource } from "../clouds.js";
 import { temporaryFolder } from "../command-line.js";
 

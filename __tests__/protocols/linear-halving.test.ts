@@ -4,7 +4,7 @@ import path from "node:path";
 import { prepareBackend } from "../../lib/backend/backend.js";
 import { arraySource } from "../../lib/features/array-source.js";
 import type { FeatureSet } from "../../lib/features/feature-set.js";
-import { evalLinear, type EvalLinearOptions } from "../../lib/protocols/linear.js";
+import { evalLinear, type EvalLinearOptions } from "../../lib/protocols/linear/linear.js";
 import { random } from "../../lib/random.js";
 import { cloudFeatures, cloudSource } from "../clouds.js";
 import { temporaryFolder } from "../command-line.js";

@@ -1,8 +1,8 @@
 import { arraySource } from "../../lib/features/array-source.js";
 import type { FeatureSet } from "../../lib/features/feature-set.js";
-import type { EvalLinearOptions } from "../../lib/protocols/linear.js";
-import { evalLinear, linearDefaults } from "../../lib/protocols/linear.js";
-import { planLinear } from "../../lib/protocols/linear-plan.js";
+import type { EvalLinearOptions } from "../../lib/protocols/linear/linear.js";
+import { evalLinear, linearDefaults } from "../../lib/protocols/linear/linear.js";
+import { planLinear } from "../../lib/protocols/linear/plan.js";
 import { random } from "../../lib/random.js";
 import { describeOnBackends } from "../backends.js";
 

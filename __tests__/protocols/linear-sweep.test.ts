@@ -1,8 +1,8 @@
 import path from "node:path";
 
 import type { FeatureSet } from "../../lib/features/feature-set.js";
-import type { EvalLinearOptions } from "../../lib/protocols/linear.js";
-import { evalLinear } from "../../lib/protocols/linear.js";
+import type { EvalLinearOptions } from "../../lib/protocols/linear/linear.js";
+import { evalLinear } from "../../lib/protocols/linear/linear.js";
 import { silent } from "../../lib/progress.js";
 import type { ResultRecord } from "../../lib/results/record.js";
 import { prepareBackend } from "../../lib/backend/backend.js";

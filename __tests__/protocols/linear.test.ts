@@ -6,8 +6,8 @@ import * as tf from "@tensorflow/tfjs";
 
 import { arraySource } from "../../lib/features/array-source.js";
 import type { FeatureSet } from "../../lib/features/feature-set.js";
-import type { EvalLinearOptions } from "../../lib/protocols/linear.js";
-import { evalLinear } from "../../lib/protocols/linear.js";
+import type { EvalLinearOptions } from "../../lib/protocols/linear/linear.js";
+import { evalLinear } from "../../lib/protocols/linear/linear.js";
 import { random } from "../../lib/random.js";
 import { loadHead } from "../../lib/results/export-head.js";
 import { readRecord } from "../../lib/results/record.js";

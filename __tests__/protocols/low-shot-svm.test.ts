@@ -8,7 +8,7 @@ import { encodeNpy } from "../../lib/features/npy.js";
 import { readNpy } from "../../lib/features/npy-file.js";
 import { openFeatures } from "../../lib/features/open-features.js";
 import type { FeatureSet } from "../../lib/features/feature-set.js";
-import { trainLowShotSvm, type TrainLowShotSvmOptions } from "../../lib/protocols/low-shot-svm.js";
+import { trainLowShotSvm, type TrainLowShotSvmOptions } from "../../lib/protocols/low-shot/low-shot-svm.js";
 import { lowShotResults } from "../../lib/results/low-shot-table.js";
 import { formatTable } from "../../lib/results/table.js";
 import { temporaryFolder } from "../command-line.js";

@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs";
 import { UserError } from "../../lib/errors.js";
 import type { FeatureSet } from "../../lib/features/feature-set.js";
 import { readNpy } from "../../lib/features/npy-file.js";
-import { trainSvm, type TrainSvmOptions } from "../../lib/protocols/svm.js";
+import { trainSvm, type TrainSvmOptions } from "../../lib/protocols/svm/svm.js";
 import { loadHead } from "../../lib/results/export-head.js";
 import { readRecord, type ResultRecord } from "../../lib/results/record.js";
 import { normaliseRows } from "../../lib/svm/normalise.js";

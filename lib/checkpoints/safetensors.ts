@@ -1,7 +1,7 @@
 import { UserError } from "../errors.js";
-import { fillFileAtomic } from "../files.js";
+import { writePiecesAtomic } from "../files.js";
 import { safetensorsHeader } from "./safetensors-header.js";
-import { elements } from "./tensor.js";
+import { elements, sizeOf } from "./tensor.js";
 
 /** float32 arrays by name, and texts beside them, as one safetensors file. */
 export interface Safetensors {
@@ -9,25 +9,45 @@ export interface Safetensors {
   metadata: Record<string, string>;
 }
 
-/** Writes the file whole or not at all; `safetensors-header.ts` tells the format. */
+const dtypes = { float32: "F32", float16: "F16", int32: "I32", int8: "I8" } as const;
+
+/** An array that is written while it is made. */
+export interface WrittenArray {
+  dtype: keyof typeof dtypes;
+  shape: number[];
+  /** Its numbers in C order, little-endian. */
+  pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+}
+
+/** Writes the file whole or not at all. */
 export async function writeSafetensors(file: string, { arrays, metadata }: Safetensors): Promise<void> {
+  const written = Object.entries(arrays).map(([name, { shape, data }]): [string, WrittenArray] => [
+    name,
+    { dtype: "float32", shape, pieces: [new Uint8Array(data.buffer, data.byteOffset, data.byteLength)] },
+  ]);
+  await writePiecesAtomic(file, safetensorsBytes({ arrays: Object.fromEntries(written), metadata }));
+}
+
+/** The bytes of a safetensors file; `safetensors-header.ts` tells the format. */
+export async function* safetensorsBytes(options: {
+  arrays: Record<string, WrittenArray>;
+  metadata: Record<string, string>;
+}): AsyncGenerator<Uint8Array, void> {
+  const { arrays, metadata } = options;
   let offset = 0;
   const header: Record<string, unknown> = { __metadata__: metadata };
-  for (const [name, { shape, data }] of Object.entries(arrays)) {
-    header[name] = { dtype: "F32", shape, data_offsets: [offset, offset + data.byteLength] };
-    offset += data.byteLength;
+  for (const [name, { dtype, shape }] of Object.entries(arrays)) {
+    const end = offset + sizeOf(shape) * elements[dtype].bytes;
+    header[name] = { dtype: dtypes[dtype], shape, data_offsets: [offset, end] };
+    offset = end;
   }
   const text = JSON.stringify(header);
   const json = Buffer.from(text + " ".repeat((8 - (Buffer.byteLength(text) % 8)) % 8));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(json.length));
-  await fillFileAtomic(file, async (handle) => {
-    await handle.write(length);
-    await handle.write(json);
-    for (const { data } of Object.values(arrays)) {
-      if (data.byteLength > 0) await handle.write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    }
-  });
+  yield length;
+  yield json;
+  for (const { pieces } of Object.values(arrays)) yield* pieces;
 }
 
 /**

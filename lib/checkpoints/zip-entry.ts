@@ -3,20 +3,10 @@ import { pipeline } from "node:stream/promises";
 import { createInflateRaw } from "node:zlib";
 
 import { UserError } from "../errors.js";
+import type { ZipRecord } from "../zip/directory.js";
 import { damaged, fileRange } from "./bytes.js";
 import type { ByteRange } from "./bytes.js";
 import { crc32 } from "../crc32.js";
-
-/** What an archive tells of one of its entries. */
-export interface ZipRecord {
-  name: string;
-  /** Length of its content, and of the bytes in the archive. */
-  size: number;
-  stored: number;
-  deflated: boolean;
-  crc: number;
-  headerStart: number;
-}
 
 /** A file within an archive. */
 export interface ZipEntry extends ByteRange {

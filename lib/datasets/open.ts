@@ -15,6 +15,7 @@ import { openParquet } from "./parquet.js";
 import { openPlaces205, openPlaces365 } from "./places.js";
 import { openVoc07 } from "./voc07.js";
 import { openWebdataset } from "./webdataset.js";
+import { openYfcc } from "./yfcc.js";
 
 /** What one format's file needs to open a data set. */
 export interface FormatOptions {
@@ -51,6 +52,7 @@ const formats: Record<string, Format> = {
   places365: { usage: "places365:DIR", open: openPlaces365 },
   voc07: { usage: "voc07:DIR", open: openVoc07 },
   webdataset: { usage: "webdataset:SHARDS or webdataset:train=SHARDS,val=SHARDS", open: openWebdataset },
+  yfcc: { usage: "yfcc:DIR, with ,0..999999 for some of the numbers", open: openYfcc },
   parquet: { usage: "parquet:FILES or parquet:train=FILES,val=FILES", open: openParquet },
 };
 

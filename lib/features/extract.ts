@@ -7,11 +7,14 @@ import { digestOf } from "../files.js";
 import { badImagesError } from "../images/pipeline.js";
 import type { Transform } from "../images/transform.js";
 import { parseTransform } from "../images/transform.js";
+import { silent } from "../progress.js";
 import type { Progress } from "../progress.js";
 import type { FeatureSet } from "./feature-set.js";
 import type { FeatureSource } from "./source.js";
 import { fillStore, layerSpec } from "./fill-store.js";
 import type { StoreKey, StorePlace } from "./store-format.js";
+import { rowsOfPart } from "./store-part.js";
+import type { StorePart } from "./store-part.js";
 import { openStoredSource } from "./stored-source.js";
 
 export interface ExtractFeaturesOptions {
@@ -39,6 +42,8 @@ export interface ExtractFeaturesOptions {
    */
   onBadImage?: "stop" | "skip";
   progress?: Progress;
+  /** Only this part of each split, into a store of its own that `mergeStores` joins with the others. */
+  part?: StorePart;
   /** Stops after the batch in hand; the next call goes on from there. */
   signal?: AbortSignal;
 }
@@ -50,7 +55,7 @@ export interface ExtractFeaturesOptions {
  * @throws UserError where a layer, a split or the transform is wrong, images cannot be read, or the disk is full.
  */
 export async function extractFeatures(options: ExtractFeaturesOptions): Promise<FeatureSet> {
-  const { backbone, dataset, precision = "float32", onBadImage = "stop" } = options;
+  const { backbone, dataset, precision = "float32", onBadImage = "stop", part, progress = silent } = options;
   const transform = parseTransform(options.transform ?? backbone.manifest.transform);
   checkSize(backbone, transform);
   const requests = parseLayers({ text: options.layers ?? "all", taps: backbone.taps });
@@ -63,6 +68,13 @@ export async function extractFeatures(options: ExtractFeaturesOptions): Promise<
   };
   try {
     for (const split of splits) {
+      const rows = rowsOfPart(split.size, part);
+      if (part && rows.from === rows.to) {
+        progress.note(
+          `part ${part.index} of ${part.count} of ${split.name} is empty: it has ${split.size} images only`,
+        );
+        continue;
+      }
       const place = placeOf({ ...options, transform: transform.text, precision, split });
       const { store, images, seconds } = await fillStore({ ...options, place, requests, split });
       extraction.images += images;
@@ -125,9 +137,10 @@ export function placeOf(options: {
   precision: "float32" | "float16";
   root?: string;
   views?: StoreKey["views"];
+  part?: StorePart;
 }): StorePlace {
-  const { backbone, dataset, split, transform, precision, views, root = "features" } = options;
+  const { backbone, dataset, split, transform, precision, views, part, root = "features" } = options;
   const { title, arch } = backbone.manifest;
-  const key = { weights: backbone.digest, transform, precision, dataset: split.digest, views };
+  const key = { weights: backbone.digest, transform, precision, dataset: split.digest, views, part };
   return { root, title, arch, dataset: dataset.name, split: split.name, key };
 }

@@ -7,6 +7,7 @@ import { placeOf, splitsOf } from "./extract.js";
 import { forward, layerSpec } from "./fill-store.js";
 import { trainingTransform, type LiveFeaturesOptions } from "./live.js";
 import { findStore, type StoreKey } from "./store-format.js";
+import { rowsOfPart } from "./store-part.js";
 import { missingLayers } from "./store.js";
 
 /** What an extraction would be. */
@@ -46,10 +47,11 @@ export async function planExtraction(options: PlanExtractionOptions): Promise<Ex
     const folder = await findStore(placeOf({ ...options, precision, ...store, views: store.views }));
     const wanted = layers.map(layerSpec);
     const missing = folder ? await missingLayers({ folder, layers: wanted }) : wanted;
-    const images = store.split.size * (store.views?.count ?? 1);
+    const { from, to } = rowsOfPart(store.split.size * (store.views?.count ?? 1), options.part);
+    const images = to - from;
     if (!store.views) plan.splits.push({ name: store.split.name, images, missingLayers: missing.length });
     plan.bytes += images * rowBytes;
-    if (missing.length === 0) continue;
+    if (missing.length === 0 || images === 0) continue;
     plan.images += images;
     plan.imagesPerSecond ??= await measure(options, { ...store, layers, batchSize });
   }

@@ -9,6 +9,7 @@ import { imageBatches } from "../images/pipeline.js";
 import type { Progress } from "../progress.js";
 import { silent } from "../progress.js";
 import { findStore } from "./store-format.js";
+import { rowsOfPart } from "./store-part.js";
 import type { LayerSpec, StorePlace } from "./store-format.js";
 import { missingLayers, openStore } from "./store.js";
 import type { FeatureStore } from "./store.js";
@@ -45,7 +46,7 @@ export async function fillStore(
   const writer = await openStoreWriter({ place, layers, listing, classes: dataset.classes });
   try {
     const started = Date.now();
-    const images = listing.size - writer.firstMissingRow;
+    const images = writer.end - writer.firstMissingRow;
     if (images > 0) await passImages({ ...options, writer, size: listing.size });
     return { store: await writer.finish(), images, seconds: images > 0 ? (Date.now() - started) / 1000 : 0 };
   } catch (error) {
@@ -82,10 +83,10 @@ function repeated(targets: Targets, times: number): Targets {
 async function passImages(options: FillStoreOptions & { writer: StoreWriter; size: number }): Promise<void> {
   const { backbone, dataset, place, requests, split, writer, size, progress = silent, signal } = options;
   const { views } = place.key;
-  const first = writer.firstMissingRow;
+  const { firstMissingRow: first, end: last } = writer;
   const layers = requests.filter(({ name }) => writer.missing.some((layer) => layer.name === name));
   const batchSize = batchSizeOf(options.batchSize ?? 16, writer.batchBoundary);
-  const rows = Uint32Array.from({ length: size - first }, (_, i) => first + i);
+  const rows = Uint32Array.from({ length: last - first }, (_, i) => first + i);
   const images = imageBatches({
     count: split.size,
     source: (index) => split.source(index),
@@ -100,12 +101,12 @@ async function passImages(options: FillStoreOptions & { writer: StoreWriter; siz
     onBadImage: "skip",
   });
   const unit = views ? "views" : "images";
-  if (first > 0) progress.note(`extraction of ${dataset.name} ${split.name} goes on at ${views ? "view" : "image"} ${first} of ${size}`); // prettier-ignore
-  const task = progress.task({ label: `extract ${split.name}`, total: size - first, unit });
+  if (first > rowsOfPart(size, place.key.part).from) progress.note(`extraction of ${dataset.name} ${split.name} goes on at ${views ? "view" : "image"} ${first} of ${size}`); // prettier-ignore
+  const task = progress.task({ label: `extract ${split.name}`, total: last - first, unit });
   try {
     let at = first;
     for await (const { positions, pixels, height, width } of images) {
-      const end = Math.min(at + batchSize, size);
+      const end = Math.min(at + batchSize, last);
       const features = await forward({ backbone, layers, pixels, shape: [positions.length, height, width, 3] });
       const skipped = images.bad
         .map(({ position, reason }) => ({ row: first + position, reason }))

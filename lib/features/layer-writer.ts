@@ -6,6 +6,7 @@ import { sha256OfFile, temporaryName } from "../files.js";
 import { encodeItems, npyHeader, product } from "./npy.js";
 import { shardFile } from "./store-format.js";
 import type { StoreKey, StoredLayer } from "./store-format.js";
+import type { RowRange } from "./store-part.js";
 
 interface OpenShard {
   handle: fs.FileHandle;
@@ -24,17 +25,18 @@ export class LayerWriter {
   constructor(
     /** Its `shards` grow as they become whole. */
     readonly layer: StoredLayer,
-    private readonly options: { folder: string; precision: StoreKey["precision"]; size: number },
+    private readonly options: { folder: string; precision: StoreKey["precision"]; range: RowRange },
   ) {}
 
-  /** Positions of the data set that whole shards cover. */
+  /** Whole shards cover the positions of the range up to this one. */
   get covered(): number {
-    return Math.min(this.layer.shards.length * this.layer.rowsPerShard, this.options.size);
+    const { from, to } = this.options.range;
+    return Math.min(from + this.layer.shards.length * this.layer.rowsPerShard, to);
   }
 
   /** Where the shard ends that is written now. */
   get boundary(): number {
-    return Math.min(this.covered + this.layer.rowsPerShard, this.options.size);
+    return Math.min(this.covered + this.layer.rowsPerShard, this.options.range.to);
   }
 
   /** @param values whole rows of the shard that is written now. */
@@ -49,7 +51,7 @@ export class LayerWriter {
   /** Makes the shard that is written now whole; it may hold no row. */
   async publish(): Promise<StoredLayer["shards"][number]> {
     const shard = await this.open();
-    const file = shardFile(this.layer.shards.length);
+    const file = this.file;
     await writeFully(shard.handle, this.header(shard.rows), 0);
     await shard.handle.sync();
     await shard.handle.close();
@@ -78,10 +80,15 @@ export class LayerWriter {
     if (this.shard) return this.shard;
     const folder = path.join(this.options.folder, this.layer.folder);
     await fs.mkdir(folder, { recursive: true });
-    const temporary = temporaryName(path.join(folder, shardFile(this.layer.shards.length)));
+    const temporary = temporaryName(path.join(folder, this.file));
     const handle = await fs.open(temporary, "w");
     this.shard = { handle, temporary, rows: 0, position: this.header(0).length };
     return this.shard;
+  }
+
+  /** Of the shard that is written now, numbered from the beginning of the listing. */
+  private get file(): string {
+    return shardFile(this.options.range.from / this.layer.rowsPerShard + this.layer.shards.length);
   }
 
   /** Its length does not depend on the number of rows, so that it can be written last. */

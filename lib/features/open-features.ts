@@ -7,7 +7,7 @@ import { digestOf, exists } from "../files.js";
 import type { FeatureSet } from "./feature-set.js";
 import { ownFormats } from "./own-features.js";
 import type { FeatureStore } from "./store.js";
-import { openStore } from "./store.js";
+import { namesOf, openStore } from "./store.js";
 import { openStoredSource } from "./stored-source.js";
 import { withTestFeatures } from "./test-features.js";
 
@@ -72,6 +72,12 @@ async function fromStores(spec: string, layers?: string[]): Promise<FeatureSet> 
           hint: "Give --backbone, --data and --views, as when it was made: it is then found and not made again.",
         });
       }
+      if (store.key.part) {
+        const { index, count } = store.key.part;
+        throw new UserError(`Expected a whole split but ${folder} holds part ${index} of ${count}`, {
+          hint: "Join the parts: npx frozen-eval store merge OUT PART PART ...",
+        });
+      }
       if (
         first &&
         digestOf([weights, transform, precision]) !==
@@ -94,12 +100,11 @@ async function fromStores(spec: string, layers?: string[]): Promise<FeatureSet> 
     throw error;
   }
   const { key, dataset } = first!;
-  const [arch = "unknown", title = "unknown"] = path.resolve(first!.folder).split(path.sep).reverse().slice(2);
   return {
     splits,
     classes: dataset.classes,
     data: { spec, name: dataset.name, digest: digestOf(digests) },
-    backbone: { title, arch, digest: key.weights, transform: key.transform, precision: key.precision },
+    backbone: { ...namesOf(first!.folder), digest: key.weights, transform: key.transform, precision: key.precision },
     skipped,
     extraction: { images: 0, seconds: 0 },
     close,

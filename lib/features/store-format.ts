@@ -29,6 +29,8 @@ const keySchema = z.strictObject({
    * then the views of the first image, those of the second, and so on.
    */
   views: z.strictObject({ count: z.number().int().positive(), seed: z.number().int() }).optional(),
+  /** Where the store holds one part of the listing (`store-part.ts`). */
+  part: z.strictObject({ index: z.number().int().positive(), count: z.number().int().positive() }).optional(),
 });
 
 export const layerSchema = z.strictObject({
@@ -91,7 +93,9 @@ export interface StorePlace {
  * by the key.
  */
 export function storeFolders({ root, title, arch, dataset, split, key }: StorePlace): { plain: string; keyed: string } {
-  const name = `features_${split}${key.views ? `_views${key.views.count}` : ""}`;
+  const views = key.views ? `_views${key.views.count}` : "";
+  const part = key.part ? `_part${key.part.index}of${key.part.count}` : "";
+  const name = `features_${split}${views}${part}`;
   const plain = inside(root, path.join(fileName(title), fileName(arch), fileName(dataset), name));
   return { plain, keyed: `${plain}.${digestOf(key).slice(0, 8)}` };
 }
@@ -143,6 +147,9 @@ export async function readDescription(folder: string): Promise<StoreDescription 
   );
 }
 
+/** Every shard begins at a multiple of its own rows, which divide this. */
+export const mostRowsPerShard = 512;
+
 /**
  * How many positions of the data set a shard covers, which is what a killed run has to do again: a power of two from 64
  * to 512 such that a shard stays near 32 MB. It depends on the layer alone, so that every machine and every run cut at
@@ -151,11 +158,11 @@ export async function readDescription(folder: string): Promise<StoreDescription 
 export function rowsPerShardOf(layer: LayerSpec, precision: StoreKey["precision"]): number {
   const rowBytes = product(layer.shape) * itemBytes(precision);
   const fitting = 2 ** Math.floor(Math.log2(2 ** 25 / rowBytes));
-  return Math.min(512, Math.max(64, fitting));
+  return Math.min(mostRowsPerShard, Math.max(64, fitting));
 }
 
 /** The size of a shard's file in bytes. */
-export function shardBytes(layer: LayerSpec, precision: StoreKey["precision"], rows: number): number {
+export function shardSize(layer: LayerSpec, precision: StoreKey["precision"], rows: number): number {
   const shape = [rows, ...layer.shape];
   return npyHeader({ dtype: precision, shape }).length + product(shape) * itemBytes(precision);
 }

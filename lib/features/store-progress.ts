@@ -5,6 +5,7 @@ import { UserError } from "../errors.js";
 import { layerFolder, readDescription, rowsPerShardOf, sameKey, sameLayer } from "./store-format.js";
 import type { LayerSpec, StoreDescription, StorePlace, StoredLayer } from "./store-format.js";
 import { readJournal } from "./store-journal.js";
+import type { RowRange } from "./store-part.js";
 import { wholeShards } from "./store.js";
 
 /** How far a store has come. */
@@ -24,10 +25,11 @@ export async function takeUp(options: {
   folder: string;
   place: StorePlace;
   layers: LayerSpec[];
-  size: number;
+  /** Positions that the store covers. */
+  range: RowRange;
   rowsPerShard?: number;
 }): Promise<StoreProgress> {
-  const { folder, place, size, rowsPerShard } = options;
+  const { folder, place, range, rowsPerShard } = options;
   const { precision } = place.key;
   await removePartial(folder);
   const description = await readDescription(folder);
@@ -59,7 +61,8 @@ export async function takeUp(options: {
   // By name, block2 before block10, so that the description does not depend on what was asked for when.
   const { compare } = new Intl.Collator("en", { numeric: true });
   layers.sort((one, other) => compare(one.folder, other.folder));
-  const settled = Math.max(0, ...layers.map((layer) => Math.min(layer.shards.length * layer.rowsPerShard, size)));
+  const ends = layers.map(({ shards, rowsPerShard }) => range.from + shards.length * rowsPerShard);
+  const settled = Math.min(Math.max(range.from, ...ends), range.to);
   const told = [...(description?.skipped ?? []).map(({ row, reason }) => [row, reason] as const), ...journal.skipped];
   const skipped = new Map(told.filter(([row]) => row < settled));
   return { description, layers, skipped, settled };

@@ -1,15 +1,17 @@
 import path from "node:path";
 
-import type { DatasetSplit, Targets } from "../datasets/dataset.js";
+import type { DatasetSplit } from "../datasets/dataset.js";
 import { UserError } from "../errors.js";
-import { asWriteError, sha256, writeFileAtomic, writeJson } from "../files.js";
+import { asWriteError, writeJson } from "../files.js";
 import { LayerWriter } from "./layer-writer.js";
-import { encodeNpy, product } from "./npy.js";
+import { product } from "./npy.js";
 import { formatVersion, readDescription, sameKey, sameLayer, storeFolders } from "./store-format.js";
 import type { LayerSpec, StoreDescription, StorePlace, StoredLayer } from "./store-format.js";
 import { openJournal, writeJournal } from "./store-journal.js";
 import type { Journal } from "./store-journal.js";
 import { holdLock } from "./store-lock.js";
+import { writeNames } from "./store-names.js";
+import { rowsOfPart } from "./store-part.js";
 import { distinctLayers, takeUp } from "./store-progress.js";
 import { openStore } from "./store.js";
 import type { FeatureStore } from "./store.js";
@@ -18,7 +20,7 @@ export interface StoreWriterOptions {
   place: StorePlace;
   /** Layers that the store is to hold in the end, beside those that it holds already. */
   layers: LayerSpec[];
-  /** The images; `digest` is that of `place.key.dataset`. */
+  /** The images, those of other parts too; `digest` is that of `place.key.dataset`. */
   listing: Pick<DatasetSplit, "size" | "ids" | "targets" | "digest">;
   classes: string[];
   /** Other than the layer's own (`rowsPerShardOf`); for tests. */
@@ -39,8 +41,10 @@ export interface StoreWriter {
   folder: string;
   /** Those of the layers asked for that are not whole yet. */
   missing: LayerSpec[];
-  /** Extraction starts at this position; the number of images where nothing is missing. */
+  /** Extraction starts at this position; `end` where nothing is missing. */
   firstMissingRow: number;
+  /** Extraction ends before this position: that of the part, or of the listing. */
+  end: number;
   /**
    * Cut batches at multiples of this: then a run that goes on sees the same batches as an undisturbed one, and a network
    * whose last bits depend on the batch gives the same bytes.
@@ -78,8 +82,9 @@ export async function openStoreWriter(options: StoreWriterOptions): Promise<Stor
 async function begin(options: StoreWriterOptions, folder: string, release: () => Promise<void>): Promise<StoreWriter> {
   const { place, listing, classes } = options;
   const { size } = listing;
-  const { description, layers, skipped, settled } = await takeUp({ ...options, folder, size });
-  const isWhole = ({ shards, rowsPerShard }: StoredLayer) => shards.length === Math.ceil(size / rowsPerShard);
+  const { from, to } = rowsOfPart(size, place.key.part);
+  const { description, layers, skipped, settled } = await takeUp({ ...options, folder, range: { from, to } });
+  const isWhole = ({ shards, rowsPerShard }: StoredLayer) => shards.length === Math.ceil((to - from) / rowsPerShard);
   const begun = () => layers.filter((layer) => !isWhole(layer));
   const write = (wholeLayers: StoredLayer[], files: StoreDescription["files"]) =>
     writeJson(path.join(folder, "store.json"), {
@@ -101,9 +106,9 @@ async function begin(options: StoreWriterOptions, folder: string, release: () =>
   const journal = missing.length > 0 ? await openJournal(folder) : undefined;
   const writers = missing.map(({ spec, layer }) => ({
     spec,
-    writer: new LayerWriter(layer, { folder, precision: place.key.precision, size }),
+    writer: new LayerWriter(layer, { folder, precision: place.key.precision, range: { from, to } }),
   }));
-  const firstMissingRow = writers.reduce((least, { writer }) => Math.min(least, writer.covered), size);
+  const firstMissingRow = writers.reduce((least, { writer }) => Math.min(least, writer.covered), to);
   let cursor = firstMissingRow;
   let closed = false;
 
@@ -129,6 +134,7 @@ async function begin(options: StoreWriterOptions, folder: string, release: () =>
     folder,
     missing: missing.map(({ spec }) => spec),
     firstMissingRow,
+    end: to,
     batchBoundary: asked.reduce((least, { layer }) => Math.min(least, layer.rowsPerShard), Infinity),
     append: (batch) =>
       guarded(async () => {
@@ -147,9 +153,9 @@ async function begin(options: StoreWriterOptions, folder: string, release: () =>
       }),
     finish: () =>
       guarded(async () => {
-        if (cursor !== size) throw new Error(`Positions from ${cursor} on did not come`);
-        const kept = Uint32Array.from(listing.ids.keys()).filter((row) => !skipped.has(row));
-        if (kept.length === 0) throw new UserError(`Expected images that can be read but all ${size} were skipped`);
+        if (cursor !== to) throw new Error(`Positions from ${cursor} on did not come`);
+        const kept = Uint32Array.from({ length: to - from }, (_, i) => from + i).filter((row) => !skipped.has(row));
+        if (kept.length === 0 && !place.key.part) throw allSkipped(size);
         await write(layers.filter(isWhole), await writeNames(folder, listing, kept));
         await writeJournal(folder, { layers: begun(), skipped });
         await close();
@@ -157,6 +163,10 @@ async function begin(options: StoreWriterOptions, folder: string, release: () =>
       }),
     abort: close,
   };
+}
+
+export function allSkipped(size: number): UserError {
+  return new UserError(`Expected images that can be read but all ${size} were skipped`);
 }
 
 /** Which images of a batch are kept (their places in it), after noting those that are skipped. */
@@ -221,32 +231,6 @@ async function writeRows(options: {
     await writer.write(values.subarray(from * width, to * width));
   }
   while (writer.covered < writer.boundary && writer.boundary <= cursor) await publish();
-}
-
-async function writeNames(
-  folder: string,
-  { ids, targets }: StoreWriterOptions["listing"],
-  kept: Uint32Array,
-): Promise<StoreDescription["files"]> {
-  const names = Array.from(kept, (row) => `${ids[row]!}\n`).join("");
-  const labels = encodeTargets(targets, kept);
-  await writeFileAtomic(path.join(folder, "ids.txt"), names);
-  await writeFileAtomic(path.join(folder, "targets.npy"), labels);
-  return { "ids.txt": sha256(names), "targets.npy": sha256(labels) };
-}
-
-function encodeTargets(targets: Targets, kept: Uint32Array): Uint8Array {
-  if (targets.kind === "single") {
-    return encodeNpy({
-      dtype: "int32",
-      shape: [kept.length],
-      data: Int32Array.from(kept, (row) => targets.labels[row]!),
-    });
-  }
-  const { labels, classes } = targets;
-  const data = new Int8Array(kept.length * classes);
-  kept.forEach((row, i) => data.set(labels.subarray(row * classes, (row + 1) * classes), i * classes));
-  return encodeNpy({ dtype: "int8", shape: [kept.length, classes], data });
 }
 
 function skippedList(skipped: Map<number, string>, ids: string[]): StoreDescription["skipped"] {

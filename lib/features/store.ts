@@ -2,11 +2,12 @@ import fs from "node:fs/promises";
 import path from "node:path";
 
 import { UserError, show } from "../errors.js";
-import { asReadError, exists, readText, sha256OfFile } from "../files.js";
+import { asReadError, exists, sha256OfFile } from "../files.js";
 import type { Targets } from "../datasets/dataset.js";
-import { readNpy } from "./npy-file.js";
-import { readDescription, sameKey, sameLayer, shardBytes } from "./store-format.js";
+import { again, damagedFile } from "./shard-file.js";
+import { readDescription, sameKey, sameLayer, shardSize } from "./store-format.js";
 import type { LayerSpec, StoreDescription, StoreKey, StoredLayer } from "./store-format.js";
+import { readNames } from "./store-names.js";
 
 /** An open feature store: features of one split under one backbone, whole layers only. */
 export interface FeatureStore {
@@ -21,8 +22,6 @@ export interface FeatureStore {
   layers: StoredLayer[];
 }
 
-const again = (file: string) => `Delete ${file} and run the extraction again with the same settings: it goes on there.`;
-
 /**
  * Opens a feature store.
  *
@@ -32,8 +31,7 @@ const again = (file: string) => `Delete ${file} and run the extraction again wit
  */
 export async function openStore(options: { folder: string; key?: StoreKey; verify?: boolean }): Promise<FeatureStore> {
   const { folder, key, verify = false } = options;
-  const description = await readDescription(folder);
-  if (!description) throw new UserError(`Expected a feature store at ${folder} but it holds no store.json`);
+  const description = await describedStore(folder);
   if (key && !sameKey(description.key, key)) {
     const differing = (["weights", "transform", "precision", "dataset"] as const).filter(
       (field) => description.key[field] !== key[field],
@@ -43,22 +41,45 @@ export async function openStore(options: { folder: string; key?: StoreKey; verif
         `from another ${differing.join(" and ")}`,
     );
   }
-  if (!description.files || description.layers.length === 0) {
-    throw new UserError(`Expected a whole feature store at ${folder} but its extraction did not come to an end`, {
-      hint: "Run the extraction again with the same settings: it goes on where it stopped.",
-    });
-  }
-  for (const [name, digest] of Object.entries(description.files)) {
+  for (const [name, digest] of Object.entries(wholeFiles(folder, description))) {
     await checkDigest({ file: path.join(folder, name), digest, what: "the images' names and labels" });
   }
-  const ids = (await readText(path.join(folder, "ids.txt"), "the images' names")).split("\n").slice(0, -1);
-  const targets = await readTargets(path.join(folder, "targets.npy"));
+  const { ids, targets } = await readNames(folder);
   for (const layer of description.layers) {
     await checkSizes(folder, layer, description.key.precision);
     if (verify) for (const index of layer.shards.keys()) await checkShard({ folder, layer, index });
   }
   const { key: own, dataset, skipped, layers } = description;
   return { folder, key: own, dataset, size: ids.length, ids, targets, skipped, layers };
+}
+
+/**
+ * What a store says of itself.
+ *
+ * @throws UserError where there is none.
+ */
+export async function describedStore(folder: string): Promise<StoreDescription> {
+  const description = await readDescription(folder);
+  if (description) return description;
+  throw new UserError(`Expected a feature store at ${folder} but it holds no store.json`);
+}
+
+/**
+ * The digests of the files that name the rows.
+ *
+ * @throws UserError where no layer is whole.
+ */
+export function wholeFiles(folder: string, { files, layers }: StoreDescription): Record<string, string> {
+  if (files && layers.length > 0) return files;
+  throw new UserError(`Expected a whole feature store at ${folder} but its extraction did not come to an end`, {
+    hint: "Run the extraction again with the same settings: it goes on where it stopped.",
+  });
+}
+
+/** Title and architecture of the backbone, as a store's folder names them. */
+export function namesOf(folder: string): { title: string; arch: string } {
+  const [arch = "unknown", title = "unknown"] = path.resolve(folder).split(path.sep).reverse().slice(2);
+  return { title, arch };
 }
 
 /**
@@ -85,7 +106,7 @@ export async function wholeShards(
 ): Promise<number> {
   for (const [index, { file, rows }] of layer.shards.entries()) {
     const size = await sizeOf(path.join(folder, layer.folder, file));
-    if (size !== shardBytes(layer, precision, rows)) return index;
+    if (size !== shardSize(layer, precision, rows)) return index;
   }
   return layer.shards.length;
 }
@@ -99,10 +120,7 @@ async function checkDigest(options: { file: string; digest: string; what: string
   const found = await sha256OfFile(file).catch((error: unknown) => {
     throw asReadError(error, file, what);
   });
-  if (found === digest) return;
-  throw new UserError(`Expected ${what} as written in ${file} but the file was changed or is damaged`, {
-    hint: again(file),
-  });
+  if (found !== digest) throw damagedFile(file, what);
 }
 
 /** A store's shard, checked. */
@@ -119,7 +137,7 @@ async function checkSizes(folder: string, layer: StoredLayer, precision: StoreKe
   const shard = path.join(folder, layer.folder, file);
   const size = await sizeOf(shard);
   const received = size === undefined ? "there is no such file" : `received ${size}`;
-  throw new UserError(`Expected ${shardBytes(layer, precision, rows)} bytes for the shard ${shard} but ${received}`, {
+  throw new UserError(`Expected ${shardSize(layer, precision, rows)} bytes for the shard ${shard} but ${received}`, {
     hint: again(shard),
   });
 }
@@ -129,11 +147,4 @@ async function sizeOf(file: string): Promise<number | undefined> {
     (stat) => stat.size,
     () => undefined,
   );
-}
-
-async function readTargets(file: string): Promise<Targets> {
-  const { data, shape } = await readNpy({ file });
-  if (data instanceof Int32Array) return { kind: "single", labels: data };
-  if (data instanceof Int8Array) return { kind: "multi", labels: data, classes: shape[1]! };
-  throw new UserError(`Expected int32 or int8 targets in ${file} but received another dtype`, { hint: again(file) });
 }

@@ -11,6 +11,7 @@ import type { Size } from "./geometry.js";
 import type { ImageSource, RgbImage } from "./image.js";
 import { isNetpbm, readNetpbm } from "./netpbm.js";
 import { UnreadableImage } from "./unreadable.js";
+import { readZipEntry } from "./zip-entry.js";
 
 /** Red, green, blue, 0 … 255. */
 export type Colour = readonly [number, number, number];
@@ -82,13 +83,29 @@ async function withBytes<T>(source: EncodedSource, decode: (bytes: Uint8Array) =
 }
 
 async function bytesOf(source: EncodedSource): Promise<Uint8Array> {
-  if (source.kind === "bytes") return source.bytes;
-  return source.kind === "file" ? readImageFile(source.path) : readRange(source);
+  switch (source.kind) {
+    case "bytes":
+      return source.bytes;
+    case "file":
+      return readImageFile(source.path);
+    case "range":
+      return readRange(source);
+    case "zip":
+      return readZipEntry(source);
+  }
 }
 
 function placeOf(source: EncodedSource): string {
-  if (source.kind === "bytes") return `an image of ${source.bytes.length} bytes in memory`;
-  return source.kind === "file" ? source.path : `the ${source.length} bytes from ${source.offset} on in ${source.path}`;
+  switch (source.kind) {
+    case "bytes":
+      return `an image of ${source.bytes.length} bytes in memory`;
+    case "file":
+      return source.path;
+    case "range":
+      return `the ${source.length} bytes from ${source.offset} on in ${source.path}`;
+    case "zip":
+      return `the entry at ${source.headerStart} of ${source.path}`;
+  }
 }
 
 function readRange(source: Extract<ImageSource, { kind: "range" }>): Uint8Array {

@@ -124,7 +124,7 @@ function thread(options: FillerOptions): PoolThread {
 
 /** A copy of the image alone: sending a view of an archive would send the whole archive. */
 function movable(source: ImageSource): { source: ImageSource; moved: ArrayBuffer[] } {
-  if (source.kind === "file" || source.kind === "range") return { source, moved: [] };
+  if ("path" in source) return { source, moved: [] };
   const copy = new Uint8Array(source.kind === "bytes" ? source.bytes : source.data);
   return source.kind === "bytes"
     ? { source: { ...source, bytes: copy }, moved: [copy.buffer] }

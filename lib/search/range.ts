@@ -105,3 +105,9 @@ export function between({ from, to, scale }: Range, share: number): number {
   const value = scale === "log" ? from * (to / from) ** share : from + (to - from) * share;
   return Math.min(to, Math.max(from, Number(value.toPrecision(10))));
 }
+
+/** Where a number lies in a range, in [0, 1]: undoes {@link between}. */
+export function shareOf({ from, to, scale }: Range, value: number): number {
+  const share = scale === "log" ? Math.log(value / from) / Math.log(to / from) : (value - from) / (to - from);
+  return Math.min(1, Math.max(0, share));
+}

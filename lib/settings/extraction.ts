@@ -1,5 +1,6 @@
 import { z } from "zod";
 
+import { parsePart } from "../features/store-part.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
 import { backboneField, dataField, dryRunField, extractionFields, layersField, transformField } from "./fields.js";
 
@@ -20,6 +21,12 @@ export const extractionSettings = defineSettings({
       .min(1)
       .optional()
       .describe("Splits to extract; every split that the data has where not given"),
+    shard: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("Extract one part of each split: 2/8 is the second of eight; store merge joins the parts")
+      .meta({ placeholder: "I/N", expected: "a part, e.g. 2/8" }),
     ...extractionFields,
     dryRun: dryRunField,
   }),
@@ -34,7 +41,14 @@ export const extractionSettings = defineSettings({
         ' --layers "res5avg,res4:avg_pool(8x8,3,0)" --precision float16',
       meaning: "Two layers, one with a pooling of your own, in half the space.",
     },
+    {
+      command: "npx frozen-eval extract-features --backbone models/mine/resnet50 --data folder:photos --shard 2/8",
+      meaning: "The second of eight parts, each on a machine of its own.",
+    },
   ],
+  check: ({ shard }) => {
+    if (shard !== undefined) parsePart(shard);
+  },
 });
 
 export type ExtractionSettings = SettingsOf<typeof extractionSettings>;

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { expected } from "../errors.js";
-import { lowShotDefaults, svmDefaults } from "../protocols/svm-protocol.js";
+import { lowShotDefaults, svmDefaults } from "../protocols/svm/protocol.js";
 import { svmCosts } from "../svm/costs.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
 import {

@@ -2,10 +2,10 @@ import { z } from "zod";
 
 import { expected, UserError } from "../errors.js";
 import { checkFullBatch } from "../heads/full-batch-heads.js";
-import type { LinearProtocol } from "../protocols/linear.js";
+import type { LinearProtocol } from "../protocols/linear/linear.js";
 import { checkSchedule } from "../optim/schedule.js";
-import { readHead, visslHeads } from "../protocols/linear-heads.js";
-import { linearTrials } from "../protocols/linear-trials.js";
+import { readHead, visslHeads } from "../protocols/linear/heads.js";
+import { linearTrials } from "../protocols/linear/trials.js";
 import type { Numbers } from "../search/range.js";
 import { readNumbers } from "../search/range.js";
 import { scheduleField, scheduleOf } from "./schedule.js";

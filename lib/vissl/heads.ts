@@ -2,7 +2,7 @@ import { z } from "zod";
 
 import { parsePooling } from "../backbones/pooling.js";
 import { expected, messageOf, UserError } from "../errors.js";
-import type { HeadRequest } from "../protocols/linear-heads.js";
+import type { HeadRequest } from "../protocols/linear/heads.js";
 import type { VisslKeys } from "./keys.js";
 
 const tapsKey = "MODEL.FEATURE_EVAL_SETTINGS.LINEAR_EVAL_FEAT_POOL_OPS_MAP";
