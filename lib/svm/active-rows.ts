@@ -2,11 +2,8 @@ import * as tf from "@tensorflow/tfjs";
 
 import { factorOf, type Factor } from "./factor.js";
 
-/** Rows more or fewer than the factor has, as a share of its own, for which it is not made anew. */
-const stale = 0.12;
-
-/** Added to the diagonal, as a share of the trace, for the rounding of single precision. */
-const relativeShift = 1e-7;
+/** Rows more or fewer than the factor has, as a share of its own and in all, for which it is not made anew. */
+const stale = { share: 0.2, least: 16, most: 128 };
 
 /** Rows that have left keep some rounding in their coefficients; below this share of what is wanted it is passed over. */
 const negligible = 1e-7;
@@ -24,6 +21,7 @@ export class ActiveRows {
   /** Rows of the factor, and for each row its place there, or −1. */
   private rows: number[] = [];
   private readonly places: Int32Array;
+  private readonly count: number;
   private curvatures: Float64Array = new Float64Array(0);
   /** Of the rows, when the factor was made. */
   private factored: Float64Array = new Float64Array(0);
@@ -31,18 +29,19 @@ export class ActiveRows {
   private left: number[] = [];
 
   /**
-   * @param gram X·Xᵀ, [count, count].
+   * @param gram X·Xᵀ, [count, count], row by row.
    * @param longest largest squared length of a row, with the bias's feature.
    */
   constructor(
-    private readonly gram: tf.Tensor2D,
+    private readonly gram: Float32Array,
     readonly longest: number,
   ) {
-    this.places = new Int32Array(gram.shape[0]).fill(-1);
+    this.count = Math.sqrt(gram.length);
+    this.places = new Int32Array(this.count).fill(-1);
   }
 
   /** Takes the rows of these curvatures, which `divide` will read. */
-  async adapt(curvatures: Float64Array): Promise<void> {
+  adapt(curvatures: Float64Array): void {
     this.curvatures = curvatures;
     const { places } = this;
     this.entered = [];
@@ -53,7 +52,8 @@ export class ActiveRows {
       if (places[i]! < 0) this.entered.push(i);
       else if (curvatures[i] !== this.factored[i]) same = false;
     }
-    if (same && this.entered.length + this.left.length <= Math.min(128, Math.max(16, stale * this.rows.length))) return;
+    const most = Math.min(stale.most, Math.max(stale.least, stale.share * this.rows.length));
+    if (same && this.entered.length + this.left.length <= most) return;
     this.forget();
     this.entered = [];
     this.left = [];
@@ -63,32 +63,27 @@ export class ActiveRows {
       this.rows.push(i);
     }
     this.factored = curvatures.slice();
-    this.factor = await this.makeFactor();
+    if (this.rows.length > 0) this.factor = this.makeFactor();
   }
 
-  private async makeFactor(): Promise<Factor> {
-    const { rows, gram, curvatures } = this;
-    const diagonal = Float64Array.from(rows, (row) => 1 / curvatures[row]!);
-    const shift = relativeShift * rows.length * this.longest;
-    const kernel = tf.tidy(() => {
-      const indices = tf.tensor1d(rows, "int32");
-      return tf.add<tf.Tensor2D>(tf.gather(tf.gather(gram, indices), indices, 1), 1);
-    });
-    try {
-      return await factorOf(
-        kernel,
-        diagonal.map((value) => value + shift),
-      );
-    } finally {
-      kernel.dispose();
+  private makeFactor(): Factor {
+    const { rows, gram, count, curvatures } = this;
+    const size = rows.length;
+    const places = Int32Array.from(rows);
+    const matrix = new Float32Array(size * size);
+    for (let i = 0; i < size; i++) {
+      const from = places[i]! * count;
+      const to = i * size;
+      for (let j = 0; j <= i; j++) matrix[to + j] = gram[from + places[j]!]! + 1;
+      matrix[to + i]! += 1 / curvatures[places[i]!]!;
     }
+    return factorOf(matrix, size);
   }
 
   /** z of a residual r; both are coefficients, [count]. */
   async divide(residual: Float64Array): Promise<Float32Array> {
-    const { rows, places, curvatures, entered, left, factor } = this;
+    const { rows, places, curvatures, entered, left, factor, gram, count } = this;
     const size = rows.length;
-    const count = residual.length;
     const border = entered.length + left.length;
     const others: number[] = [];
     const quotient = new Float32Array(count);
@@ -104,57 +99,47 @@ export class ActiveRows {
       quotient[i] = residual[i]!;
       if (this.longest * Math.abs(residual[i]!) > negligible * largest) others.push(i);
     }
-    const kernel = await this.kernelRows([...entered, ...others]);
-    const kernelOf = (index: number) => kernel.subarray(index * count, (index + 1) * count);
-    for (const [j, row] of others.entries()) {
-      const products = kernelOf(entered.length + j);
-      for (let i = 0; i < count; i++) wanted[i]! -= residual[row]! * (products[i]! + 1);
+    for (const row of others) {
+      for (let i = 0; i < count; i++) wanted[i]! -= residual[row]! * (gram[row * count + i]! + 1);
     }
 
-    // The border's rows, and below them what is wanted.
-    const sides = new Float32Array((border + 1) * size);
-    entered.forEach((_, j) => {
-      const products = kernelOf(j);
-      rows.forEach((row, i) => (sides[j * size + i] = products[row]! + 1));
+    if (!factor) return quotient;
+    // Side by side: the border's columns, and what is wanted.
+    const columns = border + 1;
+    const sides = new Float32Array(size * columns);
+    rows.forEach((row, i) => {
+      for (let j = 0; j < entered.length; j++) sides[i * columns + j] = gram[row * count + entered[j]!]! + 1;
+      sides[i * columns + border] = curvatures[row]! > 0 ? wanted[row]! : 0;
     });
-    left.forEach((row, j) => (sides[(entered.length + j) * size + places[row]!] = 1));
-    rows.forEach((row, i) => (sides[border * size + i] = curvatures[row]! > 0 ? wanted[row]! : 0));
-    const halves = await factor!.forward(sides, border + 1);
-    const half = (j: number) => halves.subarray(j * size, (j + 1) * size);
-    const last = half(border);
+    left.forEach((row, j) => (sides[places[row]! * columns + entered.length + j] = 1));
+    const halves = tf.tidy(() => factor.forward(tf.tensor2d(sides, [size, columns])));
+    const mixture = new Float32Array(columns);
+    mixture[border] = 1;
     if (border > 0) {
+      const products = tf.tidy(() => tf.matMul(halves, halves, true));
+      const inner = await products.data<"float32">();
+      products.dispose();
       const complement = new Float64Array(border * border);
       const multipliers = new Float64Array(border);
       for (let j = 0; j < border; j++) {
-        const own = half(j);
-        for (let k = 0; k <= j; k++) {
-          let value = -inner(own, half(k));
-          if (j < entered.length) value += kernelOf(j)[entered[k]!]! + 1 + (j === k ? 1 / curvatures[entered[j]!]! : 0);
-          complement[j * border + k] = value;
-          complement[k * border + j] = value;
-        }
-        multipliers[j] = (j < entered.length ? wanted[entered[j]!]! : 0) - inner(own, last);
+        for (let k = 0; k < border; k++) complement[j * border + k] = -inner[j * columns + k]!;
+        multipliers[j] = (j < entered.length ? wanted[entered[j]!]! : 0) - inner[j * columns + border]!;
       }
+      entered.forEach((row, j) => {
+        entered.forEach((other, k) => (complement[j * border + k]! += gram[row * count + other]! + 1));
+        complement[j * border + j]! += 1 / curvatures[row]!;
+      });
       solveQuasidefinite(complement, multipliers);
-      for (let j = 0; j < border; j++) {
-        const own = half(j);
-        for (let i = 0; i < size; i++) last[i]! -= multipliers[j]! * own[i]!;
-        if (j < entered.length) quotient[entered[j]!] = multipliers[j]!;
-      }
+      entered.forEach((row, j) => (quotient[row] = multipliers[j]!));
+      multipliers.forEach((value, j) => (mixture[j] = -value));
     }
-    const solution = await factor!.backward(last);
+    const last = tf.tidy(() => factor.backward(tf.matMul(halves, tf.tensor2d(mixture, [columns, 1]))));
+    const solution = await last.data<"float32">();
+    tf.dispose([halves, last]);
     rows.forEach((row, i) => {
       if (curvatures[row]! > 0) quotient[row] = solution[i]!;
     });
     return quotient;
-  }
-
-  private async kernelRows(rows: number[]): Promise<Float32Array> {
-    if (rows.length === 0) return new Float32Array(0);
-    const gathered = tf.tidy(() => tf.gather(this.gram, tf.tensor1d(rows, "int32")));
-    const values = (await gathered.data()) as Float32Array;
-    gathered.dispose();
-    return values;
   }
 
   /** Drops the factor; the next `adapt` makes one. */
@@ -164,24 +149,6 @@ export class ActiveRows {
     this.rows = [];
     this.places.fill(-1);
   }
-
-  dispose(): void {
-    this.forget();
-  }
-}
-
-function inner(a: Float32Array, b: Float32Array): number {
-  // Four sums at a time: each waits for its last addition.
-  let [p, q, r, s] = [0, 0, 0, 0];
-  let i = 0;
-  for (; i + 3 < a.length; i += 4) {
-    p += a[i]! * b[i]!;
-    q += a[i + 1]! * b[i + 1]!;
-    r += a[i + 2]! * b[i + 2]!;
-    s += a[i + 3]! * b[i + 3]!;
-  }
-  for (; i < a.length; i++) p += a[i]! * b[i]!;
-  return p + q + (r + s);
 }
 
 /** Solves in place; a matrix positive definite in its first rows and negative in the others needs no pivots. */

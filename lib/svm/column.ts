@@ -1,4 +1,5 @@
 import type { ActiveRows } from "./active-rows.js";
+import { factorSpeed } from "./factor.js";
 import { rowLosses, type RowLosses } from "./loss.js";
 import type { Preconditioner } from "./preconditioner.js";
 import type { SvmObjective, SvmProblem } from "./problem.js";
@@ -10,6 +11,13 @@ const forcing = { preconditioned: 0.3, alone: 1e-6 };
 
 /** Over active rows they also end when the gap that is left is this share of what was gained. */
 const activeForcing = 1e-3;
+
+/** Weights that may be good enough; lists go by rows. */
+export interface Candidate {
+  coefficients: Float32Array | Float64Array;
+  duals: Float32Array | Float64Array;
+  squaredDistance?: number;
+}
 
 /**
  * One problem while it is solved, by truncated Newton steps in the primal (Keerthi and DeCoste, 2005; Chapelle, 2007).
@@ -111,12 +119,12 @@ export class Column {
   activeRowsPay(limit: number): boolean {
     if (this.activeRows || !this.losses.hasActiveRows) return false;
     const { activeCount } = this;
-    return activeCount <= limit && activeCount ** 3 <= 4 * this.scores.length ** 2 * this.products;
+    return activeCount <= limit && activeCount ** 3 <= 6 * factorSpeed() * this.scores.length ** 2 * this.products;
   }
 
   /** Goes back to all rows, where too many have become active. */
   overAllRows(): void {
-    this.activeRows?.dispose();
+    this.activeRows?.forget();
     this.activeRows = undefined;
   }
 
@@ -205,11 +213,20 @@ export class Column {
     }
   }
 
-  /** The weights' coefficients and the dual variables that they are judged by, in the precision of the products. */
-  candidate(): { coefficients: Float32Array | Float64Array; duals: Float32Array | Float64Array } {
-    const duals = this.activeRows ? this.coefficients.map((beta, i) => this.allowed(i, beta)) : this.dualCoefficients();
-    if (this.exact) return { coefficients: this.coefficients.slice(), duals };
-    return { coefficients: Float32Array.from(this.coefficients), duals: Float32Array.from(duals) };
+  /**
+   * The weights' coefficients and the dual variables that they are judged by, in the precision of the products, and where
+   * it is known to be small, a bound on the squared distance between the weights that either stands for.
+   */
+  candidate(): Candidate {
+    const { activeRows, coefficients } = this;
+    if (this.exact) return { coefficients: coefficients.slice(), duals: this.duals().map((a, i) => this.sides[i]! * a) };
+    if (!activeRows) return { coefficients: Float32Array.from(coefficients), duals: this.dualCoefficients() };
+    const duals = Float32Array.from(coefficients, (beta, i) => this.allowed(i, beta));
+    return {
+      coefficients: Float32Array.from(coefficients),
+      duals,
+      squaredDistance: activeRows.longest * this.distanceToAllowed() ** 2,
+    };
   }
 
   /**
@@ -274,16 +291,17 @@ export class Column {
    */
   private gapOfCoefficients(longest: number): number {
     const { sides, losses, coefficients, scores } = this;
-    let gap = 0;
-    let moved = 0;
+    let gap = (longest * this.distanceToAllowed() ** 2) / 2;
     for (let i = 0; i < sides.length; i++) {
       const side = sides[i]!;
-      if (side === 0) continue;
-      const beta = this.allowed(i, coefficients[i]!);
-      moved += Math.abs(beta - coefficients[i]!);
-      gap += losses.gap(i, side * scores[i]!, side * beta);
+      if (side !== 0) gap += losses.gap(i, side * scores[i]!, side * this.allowed(i, coefficients[i]!));
     }
-    return gap + (longest * moved ** 2) / 2;
+    return gap;
+  }
+
+  /** Sum of what separates the coefficients from those that are dual variables. */
+  private distanceToAllowed(): number {
+    return this.coefficients.reduce((sum, beta, i) => sum + Math.abs(beta - this.allowed(i, beta)), 0);
   }
 
   /** The same gap of Newton's model, in which the active rows stay so. */

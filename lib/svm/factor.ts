@@ -4,10 +4,10 @@ import { cholesky } from "./cholesky.js";
 
 /** L of a symmetric positive definite matrix L·Lᵀ, of which single precision is enough. */
 export interface Factor {
-  /** L⁻¹·b of each b; they lie as rows of [rows, size]. */
-  forward(b: Float32Array, rows: number): Promise<Float32Array>;
-  /** L⁻ᵀ·b. */
-  backward(b: Float32Array): Promise<Float32Array>;
+  /** L⁻¹·b, [size, columns]. */
+  forward(b: tf.Tensor2D): tf.Tensor2D;
+  /** L⁻ᵀ·b, [size, columns]. */
+  backward(b: tf.Tensor2D): tf.Tensor2D;
   dispose(): void;
 }
 
@@ -21,64 +21,84 @@ interface NativeBackend {
   ): tf.Tensor;
 }
 
-/** The factor of `matrix` + `diagonal`; [size, size] and [size]. */
-export async function factorOf(matrix: tf.Tensor2D, diagonal: Float64Array): Promise<Factor> {
+/** How fast a factor is made, in parts of the speed of products of matrices. */
+export function factorSpeed(): number {
+  return isNative(tf.backend()) ? 0.3 : 0.02;
+}
+
+/**
+ * The factor of a matrix, [size, size] row by row, of which the lower half is read. Where rounding leaves it not positive
+ * definite, something is added to its diagonal.
+ */
+export function factorOf(matrix: Float32Array, size: number): Factor {
   const backend: unknown = tf.backend();
-  return isNative(backend) ? nativeFactor(backend, matrix, diagonal) : plainFactor(matrix, diagonal);
+  return isNative(backend) ? nativeFactor(backend, matrix, size) : plainFactor(matrix, size);
 }
 
 /** By TensorFlow's own kernels. */
-function nativeFactor(backend: NativeBackend, matrix: tf.Tensor2D, diagonal: Float64Array): Factor {
+function nativeFactor(backend: NativeBackend, matrix: Float32Array, size: number): Factor {
   const { binding } = backend;
-  const size = diagonal.length;
   const type = { name: "T", type: binding.TF_ATTR_TYPE, value: binding.TF_FLOAT };
   const flag = (name: string, value: boolean) => ({ name, type: binding.TF_ATTR_BOOL, value });
-  const factor = tf.tidy(() => {
-    const shifted = tf.add(matrix, tf.diag(tf.tensor1d(Float32Array.from(diagonal))));
-    return backend.executeSingleOutput("Cholesky", [type], [shifted]);
-  });
-  const solve = async (b: Float32Array, rows: number, adjoint: boolean) => {
-    const x = tf.tidy(() => {
-      const columns = tf.transpose(tf.tensor2d(b, [rows, size]));
-      const attributes = [flag("lower", true), flag("adjoint", adjoint), type];
-      return tf.transpose(backend.executeSingleOutput("MatrixTriangularSolve", attributes, [factor, columns]));
-    });
-    const values = (await x.data()) as Float32Array;
-    x.dispose();
-    return values;
+  const attempt = () => {
+    try {
+      return tf.tidy(() => backend.executeSingleOutput("Cholesky", [type], [tf.tensor2d(matrix, [size, size])]));
+    } catch (error) {
+      // What TensorFlow says of a matrix that is not positive definite; anything else goes on.
+      if (!String(error).includes("Cholesky")) throw error;
+      return undefined;
+    }
   };
+  let largest = 0;
+  for (let i = 0; i < size; i++) largest = Math.max(largest, matrix[i * size + i]!);
+  let factor = attempt();
+  for (let shift = 1e-6 * largest; !factor; shift *= 10) {
+    for (let i = 0; i < size; i++) matrix[i * size + i]! += shift;
+    factor = attempt();
+  }
+  const found = factor;
+  const solve = (b: tf.Tensor2D, adjoint: boolean) =>
+    backend.executeSingleOutput(
+      "MatrixTriangularSolve",
+      [flag("lower", true), flag("adjoint", adjoint), type],
+      [found, b],
+    ) as tf.Tensor2D;
   return {
-    forward: (b, rows) => solve(b, rows, false),
-    backward: (b) => solve(b, 1, true),
-    dispose: () => factor.dispose(),
+    forward: (b) => solve(b, false),
+    backward: (b) => solve(b, true),
+    dispose: () => found.dispose(),
   };
 }
 
-async function plainFactor(matrix: tf.Tensor2D, diagonal: Float64Array): Promise<Factor> {
-  const size = diagonal.length;
-  const sum = Float64Array.from(await matrix.data());
-  diagonal.forEach((value, i) => (sum[i * size + i]! += value));
-  const { rows: triangle } = cholesky(sum, size);
+function plainFactor(matrix: Float32Array, size: number): Factor {
+  const { rows: triangle } = cholesky(matrix, size);
+  const solved = (b: tf.Tensor2D, solve: (x: Float32Array, columns: number) => void) => {
+    const x = b.dataSync<"float32">().slice();
+    solve(x, b.shape[1]);
+    return tf.tensor2d(x, b.shape);
+  };
+  const subtract = (x: Float32Array, columns: number, from: number, row: number, times: number) => {
+    if (times === 0) return;
+    for (let c = 0; c < columns; c++) x[from * columns + c]! -= times * x[row * columns + c]!;
+  };
+  const divide = (x: Float32Array, columns: number, row: number) => {
+    for (let c = 0; c < columns; c++) x[row * columns + c]! /= triangle[row * size + row]!;
+  };
   return {
-    forward: (b, rows) => {
-      const x = b.slice();
-      for (let at = 0; at < rows * size; at += size) {
+    forward: (b) =>
+      solved(b, (x, columns) => {
         for (let i = 0; i < size; i++) {
-          let rest = x[at + i]!;
-          for (let j = 0; j < i; j++) rest -= triangle[i * size + j]! * x[at + j]!;
-          x[at + i] = rest / triangle[i * size + i]!;
+          for (let j = 0; j < i; j++) subtract(x, columns, i, j, triangle[i * size + j]!);
+          divide(x, columns, i);
         }
-      }
-      return Promise.resolve(x);
-    },
-    backward: (b) => {
-      const x = b.slice();
-      for (let i = size - 1; i >= 0; i--) {
-        x[i]! /= triangle[i * size + i]!;
-        for (let j = 0; j < i; j++) x[j]! -= triangle[i * size + j]! * x[i]!;
-      }
-      return Promise.resolve(x);
-    },
+      }),
+    backward: (b) =>
+      solved(b, (x, columns) => {
+        for (let i = size - 1; i >= 0; i--) {
+          divide(x, columns, i);
+          for (let j = 0; j < i; j++) subtract(x, columns, j, i, triangle[i * size + j]!);
+        }
+      }),
     dispose: () => {},
   };
 }

@@ -16,8 +16,8 @@ export interface RowProducts {
   kernel(coefficients: tf.Tensor2D): tf.Tensor2D;
   /** Makes the Gram matrix for `kernel` if for so many columns it pays. */
   expect(columns: number): void;
-  /** X·Xᵀ, [count, count], made if it costs less than so many columns of `kernel`. */
-  gram(columns: number): tf.Tensor2D | undefined;
+  /** X·Xᵀ, [count, count] row by row, where it costs less than so many columns of `kernel`. */
+  gram(columns: number): Promise<Float32Array | undefined>;
   dispose(): void;
 }
 
@@ -31,6 +31,7 @@ export function rowProducts(rows: SvmRows): RowProducts {
   const { count, width } = rows;
   const blocks = rows.blocks.map((block) => tf.tensor2d(block, [block.length / width, width]));
   let gram: tf.Tensor2D | undefined;
+  let gramValues: Float32Array | undefined;
   let throughGram = false;
 
   const weights = (coefficients: tf.Tensor2D): tf.Tensor2D =>
@@ -62,9 +63,12 @@ export function rowProducts(rows: SvmRows): RowProducts {
       throughGram ||= count <= gramLimit && saved > count * width;
       if (throughGram) gram ??= gramMatrix(blocks);
     },
-    gram: (columns) => {
-      if (count <= gramLimit && 4 * columns > count) gram ??= gramMatrix(blocks);
-      return gram;
+    gram: async (columns) => {
+      if (count > gramLimit || 4 * columns < count) return undefined;
+      gram ??= gramMatrix(blocks);
+      // One product takes less time than two smaller ones.
+      throughGram ||= 2 * count < 5 * width;
+      return (gramValues ??= await gram.data<"float32">());
     },
     dispose: () => tf.dispose([...blocks, ...(gram ? [gram] : [])]),
   };
