@@ -30,18 +30,8 @@ export type Question =
   | { ask: "weights"; trainer: number; place: BankPlace }
   | { ask: "close"; trainer: number };
 
-/** What comes back: answers, and what happens while training goes. */
-export type Answer =
-  | { kind: "answer"; id: number; value: unknown }
-  | { kind: "failure"; id: number; failure: Failure }
+/** What happens while training goes. */
+export type TrainingEvent =
   | { kind: "resumed"; trainer: number; position: TrainingPosition }
   | { kind: "steps"; trainer: number; count: number }
   | { kind: "epoch"; trainer: number; report: EpochReport };
-
-/** An error on its way between processes. */
-export interface Failure {
-  message: string;
-  /** Of a mistake of the user's. */
-  user?: { hint?: string };
-  stack?: string;
-}

@@ -1,23 +1,20 @@
-import { type ChildProcess, fork } from "node:child_process";
 import os from "node:os";
 import path from "node:path";
 
 import type { Device } from "../backend/backend.js";
-import { UserError } from "../errors.js";
 import type { HeadWeights } from "../heads/head.js";
+import { type Child, startChild } from "../processes/child.js";
 import type { TrainingJob, TrainingParts, Part } from "./job.js";
 import type { Judgement, Score } from "./judging.js";
-import type { Answer, Failure, Question, StoredPart, StoredParts } from "./process-messages.js";
+import type { Question, StoredPart, StoredParts, TrainingEvent } from "./process-messages.js";
 import type { Trainer, TrainOptions } from "./trainer.js";
 
 type Listeners = Pick<TrainOptions, "onResume" | "onSteps" | "onEpoch">;
 
 /** A process that trains heads, of a TensorFlow with one thread. */
-export interface TrainingProcess {
-  ask<T>(question: Question): Promise<T>;
+export interface TrainingProcess extends Child<Question> {
   /** What happens in a trainer while it trains. */
   listen(trainer: number, options: Listeners): void;
-  end(): void;
 }
 
 /**
@@ -37,74 +34,25 @@ export async function startProcesses(options: { count: number; device: Device })
   return processes;
 }
 
-/**
- * Makes glibc keep what TensorFlow gives back. By default a buffer above 32 MB (and smaller ones at first) comes from the
- * system page by page and goes back at once, in every step anew; other C libraries do not read it. What the user has set
- * stays.
- */
-const keepBuffers = { MALLOC_MMAP_THRESHOLD_: String(2 ** 40), MALLOC_TRIM_THRESHOLD_: String(2 ** 40) };
-
 function start(): TrainingProcess {
-  const child = fork(path.join(__dirname, "trainer-process.js"), [], {
-    env: { ...keepBuffers, ...process.env },
-    serialization: "advanced",
-    execArgv: [],
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
-  });
-  const waiting = new Map<number, { resolve: (value: never) => void; reject: (error: unknown) => void }>();
   const listeners = new Map<number, Listeners>();
-  let asked = 0;
-  let ended: Error | undefined;
-  child.on("message", (message: Answer) => {
-    switch (message.kind) {
-      case "answer":
-        waiting.get(message.id)?.resolve(message.value as never);
-        waiting.delete(message.id);
-        break;
-      case "failure":
-        waiting.get(message.id)?.reject(asError(message.failure));
-        waiting.delete(message.id);
-        break;
-      case "resumed":
-        listeners.get(message.trainer)?.onResume?.(message.position);
-        break;
-      case "steps":
-        listeners.get(message.trainer)?.onSteps?.(message.count);
-        break;
-      case "epoch":
-        listeners.get(message.trainer)?.onEpoch?.(message.report);
-    }
+  const child = startChild<Question, TrainingEvent>({
+    script: path.join(__dirname, "trainer-process.js"),
+    name: "training process",
+    hint: "It may have run out of memory. The same command goes on; with --processes 1 it needs less.",
+    onEvent: (event) => {
+      const options = listeners.get(event.trainer);
+      switch (event.kind) {
+        case "resumed":
+          return options?.onResume?.(event.position);
+        case "steps":
+          return options?.onSteps?.(event.count);
+        case "epoch":
+          return options?.onEpoch?.(event.report);
+      }
+    },
   });
-  const onEnd = (why: string) => {
-    ended ??= new UserError(`Expected a training process to finish but it ended (${why})`, {
-      hint: "It may have run out of memory. The same command goes on; with --processes 1 it needs less.",
-    });
-    for (const { reject } of waiting.values()) reject(ended);
-    waiting.clear();
-  };
-  child.on("exit", (code, signal) => onEnd(signal ?? `exit code ${code}`));
-  child.on("error", ({ message }) => onEnd(message));
-  return {
-    ask: <T>(question: Question) =>
-      new Promise<T>((resolve, reject) => {
-        if (ended) return reject(ended);
-        waiting.set(asked, { resolve, reject });
-        // A process that has just gone cannot be told anything: its end is what answers.
-        child.send({ id: asked++, question }, () => undefined);
-      }),
-    listen: (trainer, options) => listeners.set(trainer, options),
-    end: () => endProcess(child),
-  };
-}
-
-function endProcess(child: ChildProcess): void {
-  child.removeAllListeners("exit");
-  if (child.connected) child.disconnect();
-}
-
-function asError({ message, user, stack }: Failure): Error {
-  if (user) return new UserError(message, user);
-  return Object.assign(new Error(message), { stack });
+  return { ...child, listen: (trainer, options) => listeners.set(trainer, options) };
 }
 
 /** Whether other processes can open the features of all parts. */

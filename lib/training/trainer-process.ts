@@ -3,12 +3,12 @@
  * `startProcesses`, is asked by messages, and ends with the process that asks.
  */
 import { prepareBackend } from "../backend/backend.js";
-import { messageOf, UserError } from "../errors.js";
 import type { FeatureSource } from "../features/source.js";
 import { openStore } from "../features/store.js";
 import { openStoredSource } from "../features/stored-source.js";
+import { answerQuestions } from "../processes/answering.js";
 import type { Part, TrainingJob, TrainingParts } from "./job.js";
-import type { Answer, Question, StoredPart, StoredParts } from "./process-messages.js";
+import type { Question, StoredPart, StoredParts, TrainingEvent } from "./process-messages.js";
 import type { Trainer } from "./trainer.js";
 import { trainerHere } from "./trainer-here.js";
 
@@ -24,24 +24,7 @@ const opened: Opened[] = [];
 const sources = new Map<string, Promise<FeatureSource>>();
 let residentBytes = 0;
 
-process.on("message", ({ id, question }: { id: number; question: Question }) => {
-  answer(question).then(
-    (value) => send({ kind: "answer", id, value }),
-    (error: unknown) => {
-      const user = error instanceof UserError ? { hint: error.hint } : undefined;
-      const stack = error instanceof Error ? error.stack : undefined;
-      send({ kind: "failure", id, failure: { message: messageOf(error), user, stack } });
-    },
-  );
-});
-// The asking process stops this one: a signal of the terminal reaches both.
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => undefined);
-process.on("disconnect", () => process.exit());
-
-function send(message: Answer): void {
-  // Where the other process has gone, this one ends with it.
-  process.send?.(message, undefined, {}, () => undefined);
-}
+const tell = answerQuestions<Question, TrainingEvent>(answer);
 
 async function answer(question: Question): Promise<unknown> {
   switch (question.ask) {
@@ -99,7 +82,7 @@ async function train(number: number, checkpoint?: Extract<Question, { ask: "trai
   const { trainer, abort } = opened[number]!;
   let steps = 0;
   const report = () => {
-    if (steps > 0) send({ kind: "steps", trainer: number, count: steps });
+    if (steps > 0) tell({ kind: "steps", trainer: number, count: steps });
     steps = 0;
   };
   const timer = setInterval(report, reportInterval);
@@ -107,9 +90,9 @@ async function train(number: number, checkpoint?: Extract<Question, { ask: "trai
     await trainer.train({
       checkpoint,
       signal: abort.signal,
-      onResume: (position) => send({ kind: "resumed", trainer: number, position }),
+      onResume: (position) => tell({ kind: "resumed", trainer: number, position }),
       onSteps: (count) => (steps += count),
-      onEpoch: (epoch) => send({ kind: "epoch", trainer: number, report: epoch }),
+      onEpoch: (epoch) => tell({ kind: "epoch", trainer: number, report: epoch }),
     });
   } finally {
     clearInterval(timer);
