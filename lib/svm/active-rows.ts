@@ -19,7 +19,7 @@ const negligible = 1e-7;
 export class ActiveRows {
   private factor: Factor | undefined;
   /** Rows of the factor, and for each row its place there, or −1. */
-  private rows: number[] = [];
+  private rows = new Int32Array(0);
   private readonly places: Int32Array;
   private readonly count: number;
   private curvatures: Float64Array = new Float64Array(0);
@@ -45,7 +45,7 @@ export class ActiveRows {
     this.curvatures = curvatures;
     const { places } = this;
     this.entered = [];
-    this.left = this.rows.filter((row) => !(curvatures[row]! > 0));
+    this.left = Array.from(this.rows).filter((row) => !(curvatures[row]! > 0));
     let same = this.factor !== undefined;
     for (let i = 0; i < curvatures.length; i++) {
       if (!(curvatures[i]! > 0)) continue;
@@ -57,11 +57,8 @@ export class ActiveRows {
     this.forget();
     this.entered = [];
     this.left = [];
-    for (let i = 0; i < curvatures.length; i++) {
-      if (!(curvatures[i]! > 0)) continue;
-      places[i] = this.rows.length;
-      this.rows.push(i);
-    }
+    this.rows = Int32Array.from(curvatures.keys()).filter((row) => curvatures[row]! > 0);
+    this.rows.forEach((row, i) => (places[row] = i));
     this.factored = curvatures.slice();
     if (this.rows.length > 0) this.factor = this.makeFactor();
   }
@@ -69,13 +66,12 @@ export class ActiveRows {
   private makeFactor(): Factor {
     const { rows, gram, count, curvatures } = this;
     const size = rows.length;
-    const places = Int32Array.from(rows);
     const matrix = new Float32Array(size * size);
     for (let i = 0; i < size; i++) {
-      const from = places[i]! * count;
+      const from = rows[i]! * count;
       const to = i * size;
-      for (let j = 0; j <= i; j++) matrix[to + j] = gram[from + places[j]!]! + 1;
-      matrix[to + i]! += 1 / curvatures[places[i]!]!;
+      for (let j = 0; j <= i; j++) matrix[to + j] = gram[from + rows[j]!]! + 1;
+      matrix[to + i]! += 1 / curvatures[rows[i]!]!;
     }
     return factorOf(matrix, size);
   }
@@ -88,19 +84,20 @@ export class ActiveRows {
     const others: number[] = [];
     const quotient = new Float32Array(count);
     const wanted = new Float64Array(count);
+    const active = [...rows, ...entered].filter((row) => curvatures[row]! > 0);
     let largest = 0;
-    for (let i = 0; i < count; i++) {
-      if (!(curvatures[i]! > 0)) continue;
-      wanted[i] = residual[i]! / curvatures[i]!;
-      largest = Math.max(largest, Math.abs(wanted[i]!));
+    for (const row of active) {
+      wanted[row] = residual[row]! / curvatures[row]!;
+      largest = Math.max(largest, Math.abs(wanted[row]!));
     }
     for (let i = 0; i < count; i++) {
       if (curvatures[i]! > 0) continue;
       quotient[i] = residual[i]!;
       if (this.longest * Math.abs(residual[i]!) > negligible * largest) others.push(i);
     }
-    for (const row of others) {
-      for (let i = 0; i < count; i++) wanted[i]! -= residual[row]! * (gram[row * count + i]! + 1);
+    for (const other of others) {
+      const times = residual[other]!;
+      for (let j = 0; j < active.length; j++) wanted[active[j]!]! -= times * (gram[other * count + active[j]!]! + 1);
     }
 
     if (!factor) return quotient;
@@ -146,7 +143,7 @@ export class ActiveRows {
   forget(): void {
     this.factor?.dispose();
     this.factor = undefined;
-    this.rows = [];
+    this.rows = new Int32Array(0);
     this.places.fill(-1);
   }
 }

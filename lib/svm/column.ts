@@ -9,6 +9,9 @@ const maximalSteps = 300;
 /** Conjugate gradients end when their last step, times how many there were, gained less than this share of all. */
 const forcing = { preconditioned: 0.3, alone: 1e-6 };
 
+/** Products that a problem takes over active rows, and what else is done beside the factor, in products. */
+const activeProducts = 8;
+
 /** Over active rows they also end when the gap that is left is this share of what was gained. */
 const activeForcing = 1e-3;
 
@@ -33,6 +36,8 @@ export class Column {
   gap = Infinity;
   steps = 0;
   converged = false;
+  /** Rows whose losses have a curvature. */
+  activeCount = 0;
   /** Whether scores have to be computed in double precision. */
   exact = false;
   /** Whether single precision is not enough for Newton's systems either: they are solved alone, not preconditioned. */
@@ -46,7 +51,7 @@ export class Column {
   readonly curvatures: Float64Array;
 
   readonly preconditioner: Preconditioner;
-  /** Takes the preconditioner's place once it pays; the coefficients are zero on all rows that are not active then. */
+  /** Takes the preconditioner's place once it pays; the coefficients become zero on all rows that are not active. */
   activeRows: ActiveRows | undefined;
 
   private readonly sides: Int8Array;
@@ -119,35 +124,14 @@ export class Column {
   activeRowsPay(limit: number): boolean {
     if (this.activeRows || !this.losses.hasActiveRows) return false;
     const { activeCount } = this;
-    return activeCount <= limit && activeCount ** 3 <= 6 * factorSpeed() * this.scores.length ** 2 * this.products;
+    const saved = this.products - activeProducts;
+    return activeCount <= limit && activeCount ** 3 <= 6 * factorSpeed() * this.scores.length ** 2 * saved;
   }
 
   /** Goes back to all rows, where too many have become active. */
   overAllRows(): void {
     this.activeRows?.forget();
     this.activeRows = undefined;
-  }
-
-  /** Rows whose losses have a curvature. */
-  get activeCount(): number {
-    return this.curvatures.reduce((sum, curvature) => sum + (curvature > 0 ? 1 : 0), 0);
-  }
-
-  /** What the coefficients would be if the weights were those that the margins' dual variables stand for. */
-  dualCoefficients(): Float32Array {
-    return Float32Array.from(this.scores, (score, i) => this.sides[i]! * this.losses.dual(i, this.sides[i]! * score));
-  }
-
-  /**
-   * Goes on over active rows, from the weights that the dual variables stand for.
-   *
-   * @param scores of these weights, less the bias.
-   */
-  overActiveRows(activeRows: ActiveRows, coefficients: Float32Array, scores: Float32Array): void {
-    const bias = coefficients.reduce((sum, beta) => sum + beta, 0);
-    this.activeRows = activeRows;
-    this.coefficients.set(coefficients);
-    for (let i = 0; i < scores.length; i++) this.scores[i] = scores[i]! + bias;
   }
 
   /**
@@ -219,8 +203,10 @@ export class Column {
    */
   candidate(): Candidate {
     const { activeRows, coefficients } = this;
-    if (this.exact) return { coefficients: coefficients.slice(), duals: this.duals().map((a, i) => this.sides[i]! * a) };
-    if (!activeRows) return { coefficients: Float32Array.from(coefficients), duals: this.dualCoefficients() };
+    if (this.exact || !activeRows) {
+      const duals = this.duals().map((dual, i) => this.sides[i]! * dual);
+      return { coefficients: this.exact ? coefficients.slice() : Float32Array.from(coefficients), duals };
+    }
     const duals = Float32Array.from(coefficients, (beta, i) => this.allowed(i, beta));
     return {
       coefficients: Float32Array.from(coefficients),
@@ -301,7 +287,10 @@ export class Column {
 
   /** Sum of what separates the coefficients from those that are dual variables. */
   private distanceToAllowed(): number {
-    return this.coefficients.reduce((sum, beta, i) => sum + Math.abs(beta - this.allowed(i, beta)), 0);
+    const { coefficients } = this;
+    let sum = 0;
+    for (let i = 0; i < coefficients.length; i++) sum += Math.abs(coefficients[i]! - this.allowed(i, coefficients[i]!));
+    return sum;
   }
 
   /** The same gap of Newton's model, in which the active rows stay so. */
@@ -318,6 +307,7 @@ export class Column {
     let squaredNorm = 0;
     let loss = 0;
     let roughness = 0;
+    let active = 0;
     for (let i = 0; i < sides.length; i++) {
       const side = sides[i]!;
       const beta = coefficients[i]!;
@@ -328,7 +318,9 @@ export class Column {
       }
       const margin = side * scores[i]!;
       const dual = losses.dual(i, margin);
-      curvatures[i] = losses.curvature(i, margin);
+      const curvature = losses.curvature(i, margin);
+      if (curvature > 0) active++;
+      curvatures[i] = curvature;
       residual[i] = side * dual - beta;
       loss += losses.properValue(i, margin);
       roughness += losses.properGap(i, margin, dual);
@@ -336,6 +328,7 @@ export class Column {
     // A gap of tolerance · ½‖w‖² means weights within √tolerance of their length.
     this.target = this.tolerance * Math.min(squaredNorm / 2 + loss, squaredNorm > 0 ? squaredNorm / 2 : Infinity);
     this.roughness = roughness;
+    this.activeCount = active;
     this.direction.fill(0);
     this.directionScores.fill(0);
     this.conjugate.fill(0);

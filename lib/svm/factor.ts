@@ -23,7 +23,7 @@ interface NativeBackend {
 
 /** How fast a factor is made, in parts of the speed of products of matrices. */
 export function factorSpeed(): number {
-  return isNative(tf.backend()) ? 0.3 : 0.02;
+  return isNative(tf.backend()) ? 0.4 : 0.02;
 }
 
 /**

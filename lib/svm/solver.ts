@@ -131,7 +131,7 @@ async function solveGroup(options: {
     for (const column of done) spent += column.products;
     const paying = going.filter((column) => column.activeRowsPay(activeLimit.rows));
     const gram = paying.length > 0 ? await products.gram(Math.max(spent, expected)) : undefined;
-    if (gram) await restrict(paying, gram, products, longest);
+    if (gram) for (const column of paying) column.activeRows = new ActiveRows(gram, longest);
     for (const column of going) {
       const position = positions.get(column)!;
       column.begin(costs[position]!);
@@ -228,29 +228,15 @@ async function divided(columns: Column[]): Promise<tf.Tensor2D> {
   return sideBySide(parts);
 }
 
-/** Goes over to active rows, from the dual variables of the optimum reached: they are zero on all other rows. */
-async function restrict(
-  columns: Column[],
-  gram: Float32Array,
-  products: RowProducts,
-  longest: number,
-): Promise<void> {
-  const duals = columns.map((column) => column.dualCoefficients());
-  const scores = tf.tidy(() => products.kernel(sideBySide(duals)));
-  const values = await scores.data<"float32">();
-  scores.dispose();
-  columns.forEach((column, j) => {
-    const own = duals[j]!;
-    column.overActiveRows(new ActiveRows(gram, longest), own, values.subarray(j * own.length, (j + 1) * own.length));
-  });
-}
-
 /** Without those of the last columns over active rows for whose factors there is no room. */
 function withinLimit(columns: Column[]): Column[] {
   let elements = 0;
-  return columns.filter(
-    (column) => !column.activeRows || elements === 0 || (elements += column.activeCount ** 2) <= activeLimit.elements,
-  );
+  return columns.filter(({ activeRows, activeCount }) => {
+    if (!activeRows) return true;
+    const room = elements === 0 || elements + activeCount ** 2 <= activeLimit.elements;
+    if (room) elements += activeCount ** 2;
+    return room;
+  });
 }
 
 /** Vectors of a number a row as one tensor, [vectors, rows]. */
