@@ -64,6 +64,7 @@ async function main(): Promise<void> {
     rows: { count, width, blocks: [made.features] },
     objective: { loss: "squared_hinge", positiveWeight: 2 },
     units: units.length,
+    left: units.length,
     problems: problems.length * costs.length,
   });
   const children = childProcesses("solver-process.js");

@@ -41,13 +41,14 @@ function nativeFactor(backend: NativeBackend, matrix: Float32Array, size: number
   const type = { name: "T", type: binding.TF_ATTR_TYPE, value: binding.TF_FLOAT };
   const flag = (name: string, value: boolean) => ({ name, type: binding.TF_ATTR_BOOL, value });
   const attempt = () => {
-    try {
-      return tf.tidy(() => backend.executeSingleOutput("Cholesky", [type], [tf.tensor2d(matrix, [size, size])]));
-    } catch (error) {
-      // What TensorFlow says of a matrix that is not positive definite; anything else goes on.
-      if (!String(error).includes("Cholesky")) throw error;
-      return undefined;
-    }
+    const found = tf.tidy(() => backend.executeSingleOutput("Cholesky", [type], [tf.tensor2d(matrix, [size, size])]));
+    // Of a matrix that is not positive definite TensorFlow gives a factor that is no number.
+    const last = tf.tidy(() => tf.slice(found, [size - 1, size - 1], [1, 1]));
+    const [value] = last.dataSync<"float32">();
+    last.dispose();
+    if (Number.isFinite(value)) return found;
+    found.dispose();
+    return undefined;
   };
   let largest = 0;
   for (let i = 0; i < size; i++) largest = Math.max(largest, matrix[i * size + i]!);

@@ -54,16 +54,13 @@ export function zeroRowsText({ train, test }: LayerSvms["zeroRows"]): string {
 }
 
 async function solveUnits(run: SvmRun, layer: FeatureLayer): Promise<SolvedUnit[]> {
-  const { progress = silent, costs, settings, labels, signal } = run;
+  const { progress = silent, costs, settings, signal } = run;
   const { name, width } = layer;
   const problemsOf = ({ classes }: SvmUnit) => classes.length * (settings.folds + 1) * costs.length;
   const units = unitsOf(run, { layer: name, width });
+  const problems = units.reduce((sum, unit) => sum + problemsOf(unit), 0);
   const solved = new Map<SvmUnit, SolvedUnit>();
-  const task = progress.task({
-    label: `train ${name}`,
-    total: labels.length * (settings.folds + 1) * costs.length,
-    unit: "SVMs",
-  });
+  const task = progress.task({ label: `train ${name}`, total: problems, unit: "SVMs" });
   let open: { solvers: SvmSolver[]; zeroRows: number } | undefined;
   try {
     for (const unit of units) {
@@ -74,8 +71,8 @@ async function solveUnits(run: SvmRun, layer: FeatureLayer): Promise<SolvedUnit[
     }
     const left = units.filter((unit) => !solved.has(unit));
     if (left.length > 0) {
-      const problems = left.reduce((sum, unit) => sum + problemsOf(unit), 0);
-      const { solvers, zeroRows } = (open = await openLayer(run, layer, { units: left.length, problems }));
+      const work = { units: units.length, left: left.length, problems };
+      const { solvers, zeroRows } = (open = await openLayer(run, layer, work));
       await Promise.all(
         solvers.map(async (solver) => {
           for (let unit = left.shift(); unit; unit = left.shift()) {
@@ -98,12 +95,12 @@ async function solveUnits(run: SvmRun, layer: FeatureLayer): Promise<SolvedUnit[
 async function openLayer(
   { plan, settings, signal }: SvmRun,
   { name, width }: FeatureLayer,
-  left: { units: number; problems: number },
+  work: { units: number; left: number; problems: number },
 ): Promise<{ solvers: SvmSolver[]; zeroRows: number }> {
   const { loss, positiveWeight, tolerance, normalize } = settings;
   const { zeros, ...rows } = await layerRows({ part: plan.train, layer: name, width, normalize, signal });
   const objective = { loss, positiveWeight, tolerance };
-  return { solvers: await openSolvers({ rows, objective, ...left }), zeroRows: zeros };
+  return { solvers: await openSolvers({ rows, objective, ...work }), zeroRows: zeros };
 }
 
 /** The first of equal ones, as NumPy's argmax. */

@@ -13,23 +13,26 @@ const leastSeconds = 6;
 
 /**
  * Solvers on the same rows, for units that are solved side by side: the one of this process, or where there is much to do
- * one a core, each in a process of its own. Much of the work has one thread only.
+ * one a core, each in a process of its own: much of the work has one thread only. Who solves, and with how many threads,
+ * depends on nothing but all the work, so that a run which is taken up gives the same bits.
  *
- * @param options.problems at all costs.
+ * @param options.left units that are still to be solved, of all `units`.
+ * @param options.problems at all costs, of all units.
  */
 export async function openSolvers(options: {
   rows: SvmRows;
   objective: SvmObjective;
   units: number;
+  left: number;
   problems: number;
 }): Promise<SvmSolver[]> {
-  const { rows, objective } = options;
+  const { rows, objective, left } = options;
   const backend = currentBackend();
   const processes = processCount(options);
   if (processes === 1 || !backend) return [await openSvmSolver({ rows, objective })];
   const threads = Math.max(1, Math.floor(backend.threads / processes));
   const { device } = backend;
-  const opening = Array.from({ length: processes }, () => openProcessSolver({ rows, objective, device, threads }));
+  const opening = Array.from({ length: Math.min(processes, left) }, () => openProcessSolver({ rows, objective, device, threads }));
   const opened = await Promise.allSettled(opening);
   const failed = opened.find(({ status }) => status === "rejected");
   const solvers = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
