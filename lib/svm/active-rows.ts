@@ -88,7 +88,7 @@ export class ActiveRows {
     let largest = 0;
     for (const row of active) {
       wanted[row] = residual[row]! / curvatures[row]!;
-      largest = Math.max(largest, Math.abs(wanted[row]!));
+      largest = Math.max(largest, Math.abs(wanted[row]));
     }
     for (let i = 0; i < count; i++) {
       if (curvatures[i]! > 0) continue;

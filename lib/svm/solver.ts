@@ -170,9 +170,7 @@ async function advance(products: RowProducts, basis: Basis, stepping: Column[]):
   const [vectorData, scoreData] = [await all.data<"float32">(), await scores.data<"float32">()];
   tf.dispose([all, scores, ...vectors]);
   const { count } = basis;
-  [...overAll, ...overActive].forEach((column, j) =>
-    column.advance(vectorData, scoreData, j * count, strong[j] ?? 0),
-  );
+  [...overAll, ...overActive].forEach((column, j) => column.advance(vectorData, scoreData, j * count, strong[j] ?? 0));
 }
 
 /**

@@ -32,7 +32,9 @@ export async function openSolvers(options: {
   if (processes === 1 || !backend) return [await openSvmSolver({ rows, objective })];
   const threads = Math.max(1, Math.floor(backend.threads / processes));
   const { device } = backend;
-  const opening = Array.from({ length: Math.min(processes, left) }, () => openProcessSolver({ rows, objective, device, threads }));
+  const opening = Array.from({ length: Math.min(processes, left) }, () =>
+    openProcessSolver({ rows, objective, device, threads }),
+  );
   const opened = await Promise.allSettled(opening);
   const failed = opened.find(({ status }) => status === "rejected");
   const solvers = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
