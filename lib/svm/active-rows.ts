@@ -95,9 +95,14 @@ export class ActiveRows {
       quotient[i] = residual[i]!;
       if (this.longest * Math.abs(residual[i]!) > negligible * largest) others.push(i);
     }
-    for (const other of others) {
-      const times = residual[other]!;
-      for (let j = 0; j < active.length; j++) wanted[active[j]!]! -= times * (gram[other * count + active[j]!]! + 1);
+    // At first that is most rows: in this order memory is read in its own.
+    const otherRows = Int32Array.from(others);
+    const otherResiduals = Float64Array.from(others, (row) => residual[row]!);
+    for (const row of active) {
+      const from = row * count;
+      let score = 0;
+      for (let j = 0; j < otherRows.length; j++) score += otherResiduals[j]! * (gram[from + otherRows[j]!]! + 1);
+      wanted[row]! -= score;
     }
 
     if (!factor) return quotient;
