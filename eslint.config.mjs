@@ -18,6 +18,7 @@ const forbidden = {
   optim: [...left, "features", "training", "protocols", "results"],
   metrics: [...left, "features", "heads", "training", "protocols", "results"],
   search: [...left, "features", "training", "protocols", "results"],
+  processes: [...left, "features", "heads", "svm", "training", "protocols", "results"],
   training: ["images", "datasets", "convert", "backbones", "downloads", "protocols", "results"],
   svm: [...left, "features", "protocols", "results"],
   logistic: [...left, "features", "training", "protocols", "results"],

@@ -15,10 +15,11 @@ import { parseArgs } from "node:util";
 
 import { prepareBackend } from "../lib/backend/backend.js";
 import { bytes } from "../lib/progress.js";
+import { openSolvers } from "../lib/protocols/svm/solvers.js";
+import { problemsAtOnce } from "../lib/protocols/svm/unit.js";
 import { random } from "../lib/random.js";
 import type { SvmProblem, SvmSolution } from "../lib/svm/problem.js";
-import { openSvmSolver } from "../lib/svm/solver.js";
-import { forgetPeak, peakOf } from "./memory.js";
+import { forgetPeak, peakOf, processesOf, processorSeconds } from "./memory.js";
 import { openPeer } from "./peer.js";
 import { reluFeatures } from "./relu-features.js";
 
@@ -56,22 +57,38 @@ async function main(): Promise<void> {
 
   forgetPeak();
   const began = performance.now();
-  const before = process.cpuUsage();
+  const before = processorSeconds();
   const found = new Map<string, SvmSolution>();
-  const rows = { count, width, blocks: [made.features] };
-  const solver = await openSvmSolver({ rows, objective: { loss: "squared_hinge", positiveWeight: 2 } });
-  await solver.solve({
-    problems,
-    costs,
-    onSolution: (solution) => void found.set(`${solution.problem} ${solution.cost}`, solution),
+  const units = Array.from({ length: Math.ceil(problems.length / problemsAtOnce) }, (_, i) => i * problemsAtOnce);
+  const solvers = await openSolvers({
+    rows: { count, width, blocks: [made.features] },
+    objective: { loss: "squared_hinge", positiveWeight: 2 },
+    units: units.length,
+    left: units.length,
+    problems: problems.length * costs.length,
   });
-  solver.dispose();
-  const used = process.cpuUsage(before);
-  const cpu = (used.user + used.system) / 1e6;
+  const children = processesOf("solver-process.js");
+  const left = [...units];
+  await Promise.all(
+    solvers.map(async (solver) => {
+      for (let begin = left.shift(); begin !== undefined; begin = left.shift()) {
+        const first = begin;
+        await solver.solve({
+          problems: problems.slice(first, first + problemsAtOnce),
+          costs,
+          onSolution: (solution) => void found.set(`${first + solution.problem} ${solution.cost}`, solution),
+        });
+      }
+    }),
+  );
   const wall = (performance.now() - began) / 1000;
+  const cpu = processorSeconds() - before;
+  const peak = children.reduce((sum, pid) => sum + peakOf(pid), peakOf());
+  solvers.forEach((solver) => solver.dispose());
   const all = [...found.values()];
   console.log(
-    `ours: ${cpu.toFixed(1)} s of processor time, ${wall.toFixed(1)} s; peak memory ${bytes(peakOf())}; ` +
+    `ours: ${cpu.toFixed(1)} s of processor time, ${wall.toFixed(1)} s in ${solvers.length} processes; ` +
+      `peak memory ${bytes(peak)}, this one's with it; ` +
       `${all.filter(({ converged }) => converged).length} of ${all.length} converged, ` +
       `largest gap ${Math.max(...all.map(({ gap }) => gap)).toExponential(1)}`,
   );

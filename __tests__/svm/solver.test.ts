@@ -2,6 +2,8 @@ import * as tf from "@tensorflow/tfjs";
 import fc from "fast-check";
 
 import { random } from "../../lib/random.js";
+import { ActiveRows } from "../../lib/svm/active-rows.js";
+import { Column } from "../../lib/svm/column.js";
 import type { SvmLoss, SvmObjective, SvmProblem, SvmRows, SvmSolution } from "../../lib/svm/problem.js";
 import { openSvmSolver } from "../../lib/svm/solver.js";
 import { describeOnBackends } from "../backends.js";
@@ -143,6 +145,32 @@ describeOnBackends("openSvmSolver", ({ device }) => {
       ),
       { numRuns: device === "native" ? 12 : 4 },
     );
+  });
+
+  test("over active rows, by costs that jump far or hardly, the optima are those over all rows", async () => {
+    // More features than the preconditioner has directions, and rows that repeat others.
+    const once = madeRows(7, 180, 150, () => 0.3).blocks.flatMap((block) => [...block]);
+    const blocks = [Float32Array.from([...once, ...once.slice(0, 20 * 150)])];
+    const rows: SvmRows = { count: 200, width: 150, blocks };
+    const problems = [madeProblem(7, 200), madeProblem(8, 200, 0.1, 0.3)];
+    const pay = jest.spyOn(Column.prototype, "activeRowsPay");
+    const divide = jest.spyOn(ActiveRows.prototype, "divide");
+    const costs = [1e-7, 0.1, 1, 1.5, 30];
+    pay.mockReturnValue(false);
+    const overAll = await solved(rows, problems, costs);
+    expect(divide).not.toHaveBeenCalled();
+    pay.mockReturnValue(true);
+    // The highest cost, all at once, is more than the preconditioner can do.
+    const overActive = [...(await solved(rows, problems, costs)), ...(await solved(rows, problems, [1e4]))];
+    expect(divide).toHaveBeenCalled();
+    for (const [i, { problem, cost, converged, objective, weights, bias }] of overActive.entries()) {
+      expect(converged).toBe(true);
+      if (i < overAll.length) expect(Math.abs(objective / overAll[i]!.objective - 1)).toBeLessThan(2e-6);
+      const value = valueAt({ rows, ...problems[problem]!, objective: squaredHinge, cost }, weights, bias);
+      expect(Math.abs(objective / value - 1)).toBeLessThan(2e-6);
+    }
+    pay.mockRestore();
+    divide.mockRestore();
   });
 
   test("many problems at once are each as alone, and the same in every run", async () => {

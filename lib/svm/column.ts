@@ -1,3 +1,5 @@
+import type { ActiveRows } from "./active-rows.js";
+import { factorSpeed } from "./factor.js";
 import { rowLosses, type RowLosses } from "./loss.js";
 import type { Preconditioner } from "./preconditioner.js";
 import type { SvmObjective, SvmProblem } from "./problem.js";
@@ -6,6 +8,19 @@ const maximalSteps = 300;
 
 /** Conjugate gradients end when their last step, times how many there were, gained less than this share of all. */
 const forcing = { preconditioned: 0.3, alone: 1e-6 };
+
+/** Products that a problem takes over active rows, and what else is done beside the factor, in products. */
+const activeProducts = 8;
+
+/** Over active rows they also end when the gap that is left is this share of what was gained. */
+const activeForcing = 1e-3;
+
+/** Weights that may be good enough; lists go by rows. */
+export interface Candidate {
+  coefficients: Float32Array | Float64Array;
+  duals: Float32Array | Float64Array;
+  squaredDistance?: number;
+}
 
 /**
  * One problem while it is solved, by truncated Newton steps in the primal (Keerthi and DeCoste, 2005; Chapelle, 2007).
@@ -21,6 +36,8 @@ export class Column {
   gap = Infinity;
   steps = 0;
   converged = false;
+  /** Rows whose losses have a curvature. */
+  activeCount = 0;
   /** Whether scores have to be computed in double precision. */
   exact = false;
   /** Whether single precision is not enough for Newton's systems either: they are solved alone, not preconditioned. */
@@ -34,6 +51,8 @@ export class Column {
   readonly curvatures: Float64Array;
 
   readonly preconditioner: Preconditioner;
+  /** Takes the preconditioner's place once it pays; the coefficients become zero on all rows that are not active. */
+  activeRows: ActiveRows | undefined;
 
   private readonly sides: Int8Array;
   private readonly losses: RowLosses;
@@ -51,6 +70,8 @@ export class Column {
   /** What the loss proper adds to the gap of the smooth one. */
   private roughness = 0;
   private checks = 0;
+  /** Products with the kernel, of all Newton steps at the cost. */
+  products = 0;
   /** Where the gap is to be, ahead of judgement. */
   private target = 0;
 
@@ -73,14 +94,19 @@ export class Column {
     this.conjugateScores = vector();
   }
 
-  /** Starts from the optimum of the cost before, stretched to the best length. */
+  /**
+   * Starts from the optimum of the cost before, stretched to the best length; over active rows as it is, for the same
+   * rows are nearly all active at the next cost, and stretched they would not be.
+   */
   begin(cost: number): void {
     const { sides, losses, coefficients } = this;
     for (let i = 0; i < sides.length; i++) losses.costs[i] = cost * this.weightOf(sides[i]!);
     this.steps = 0;
     this.checks = 0;
+    this.products = 0;
     this.converged = false;
     this.alone = false;
+    if (this.activeRows) return this.beginStep();
     if (coefficients.some((b) => b !== 0)) {
       this.direction.set(coefficients);
       this.directionScores.set(this.scores);
@@ -88,6 +114,24 @@ export class Column {
       this.moveAlong();
     } else losses.soften?.(this.duals());
     this.beginStep();
+  }
+
+  /**
+   * Whether a factor over the active rows, once for each of some steps, would have cost less than the products did.
+   *
+   * @param limit most active rows.
+   */
+  activeRowsPay(limit: number): boolean {
+    if (this.activeRows || !this.losses.hasActiveRows) return false;
+    const { activeCount } = this;
+    const saved = this.products - activeProducts;
+    return activeCount <= limit && activeCount ** 3 <= 6 * factorSpeed() * this.scores.length ** 2 * saved;
+  }
+
+  /** Goes back to all rows, where too many have become active. */
+  overAllRows(): void {
+    this.activeRows?.forget();
+    this.activeRows = undefined;
   }
 
   /**
@@ -110,8 +154,8 @@ export class Column {
       change += (conjugate[i]! + curvatures[i]! * conjugateScores[i]!) * score;
     }
     // Half the squared length of the residual as weights: the duality gap, where the model is exact.
-    const gap = Math.max(0, this.alone ? slope : this.preconditioner.rest * (slope - strong)) / 2;
-    if (this.decrease === 0 && gap + this.roughness <= 0.7 * this.target) {
+    let gap = Math.max(0, this.alone ? slope : this.preconditioner.rest * (slope - strong)) / 2;
+    if (this.decrease === 0 && !this.activeRows && gap + this.roughness <= 0.7 * this.target) {
       this.state = "check";
       return;
     }
@@ -140,19 +184,35 @@ export class Column {
     this.stride = stride;
     const gained = (stride * along) / 2;
     this.decrease += gained;
-    const enough = Math.max(0.3 * this.target, 0.1 * this.roughness);
+    let enough = Math.max(0.3 * this.target, 0.1 * this.roughness);
+    if (this.activeRows) {
+      gap = this.gapOfResidual();
+      enough = Math.max(enough, activeForcing * this.decrease);
+    }
     this.inner++;
+    this.products++;
     if (this.inner * gained <= (this.alone ? forcing.alone : forcing.preconditioned) * this.decrease || gap <= enough) {
       this.solved = gap <= enough;
       this.endStep();
     }
   }
 
-  /** The weights' coefficients and the dual variables that they are judged by, in the precision of the products. */
-  candidate(): { coefficients: Float32Array | Float64Array; duals: Float32Array | Float64Array } {
-    const duals = this.scores.map((score, i) => this.sides[i]! * this.losses.dual(i, this.sides[i]! * score));
-    if (this.exact) return { coefficients: this.coefficients.slice(), duals };
-    return { coefficients: Float32Array.from(this.coefficients), duals: Float32Array.from(duals) };
+  /**
+   * The weights' coefficients and the dual variables that they are judged by, in the precision of the products, and where
+   * it is known to be small, a bound on the squared distance between the weights that either stands for.
+   */
+  candidate(): Candidate {
+    const { activeRows, coefficients } = this;
+    if (this.exact || !activeRows) {
+      const duals = this.duals().map((dual, i) => this.sides[i]! * dual);
+      return { coefficients: this.exact ? coefficients.slice() : Float32Array.from(coefficients), duals };
+    }
+    const duals = Float32Array.from(coefficients, (beta, i) => this.allowed(i, beta));
+    return {
+      coefficients: Float32Array.from(coefficients),
+      duals,
+      squaredDistance: activeRows.longest * this.distanceToAllowed() ** 2,
+    };
   }
 
   /**
@@ -193,7 +253,7 @@ export class Column {
       this.exact = true;
       this.checks = 0;
     }
-    this.beginStep();
+    this.beginStep(true);
   }
 
   /** Whether the next product is the first of a Newton system. */
@@ -205,12 +265,49 @@ export class Column {
     return this.scores.map((score, i) => this.losses.dual(i, this.sides[i]! * score));
   }
 
-  /** Newton's system at the point reached. */
-  private beginStep(): void {
+  /** The coefficient nearest to `beta` that is a dual variable times its row's side. */
+  private allowed(row: number, beta: number): number {
+    const side = this.sides[row]!;
+    return side * this.losses.allowed(row, side * beta);
+  }
+
+  /**
+   * The gap by the coefficients themselves as dual variables. It is that of the margins' dual variables less what the
+   * curvatures blow up, and needs no product.
+   */
+  private gapOfCoefficients(longest: number): number {
+    const { sides, losses, coefficients, scores } = this;
+    let gap = (longest * this.distanceToAllowed() ** 2) / 2;
+    for (let i = 0; i < sides.length; i++) {
+      const side = sides[i]!;
+      if (side !== 0) gap += losses.gap(i, side * scores[i]!, side * this.allowed(i, coefficients[i]!));
+    }
+    return gap;
+  }
+
+  /** Sum of what separates the coefficients from those that are dual variables. */
+  private distanceToAllowed(): number {
+    const { coefficients } = this;
+    let sum = 0;
+    for (let i = 0; i < coefficients.length; i++) sum += Math.abs(coefficients[i]! - this.allowed(i, coefficients[i]!));
+    return sum;
+  }
+
+  /** The same gap of Newton's model, in which the active rows stay so. */
+  private gapOfResidual(): number {
+    const { residual, curvatures } = this;
+    let gap = 0;
+    for (let i = 0; i < residual.length; i++) if (curvatures[i]! > 0) gap += residual[i]! ** 2 / (2 * curvatures[i]!);
+    return gap;
+  }
+
+  /** Newton's system at the point reached; where it is good enough to be judged, and was not just now, a check. */
+  private beginStep(judged = false): void {
     const { sides, losses, coefficients, scores, residual, curvatures } = this;
     let squaredNorm = 0;
     let loss = 0;
     let roughness = 0;
+    let active = 0;
     for (let i = 0; i < sides.length; i++) {
       const side = sides[i]!;
       const beta = coefficients[i]!;
@@ -221,7 +318,9 @@ export class Column {
       }
       const margin = side * scores[i]!;
       const dual = losses.dual(i, margin);
-      curvatures[i] = losses.curvature(i, margin);
+      const curvature = losses.curvature(i, margin);
+      if (curvature > 0) active++;
+      curvatures[i] = curvature;
       residual[i] = side * dual - beta;
       loss += losses.properValue(i, margin);
       roughness += losses.properGap(i, margin, dual);
@@ -229,6 +328,7 @@ export class Column {
     // A gap of tolerance · ½‖w‖² means weights within √tolerance of their length.
     this.target = this.tolerance * Math.min(squaredNorm / 2 + loss, squaredNorm > 0 ? squaredNorm / 2 : Infinity);
     this.roughness = roughness;
+    this.activeCount = active;
     this.direction.fill(0);
     this.directionScores.fill(0);
     this.conjugate.fill(0);
@@ -237,7 +337,9 @@ export class Column {
     this.decrease = 0;
     this.inner = 0;
     this.solved = false;
-    this.state = "step";
+    const { activeRows } = this;
+    const good = activeRows && !judged && this.gapOfCoefficients(activeRows.longest) <= 0.7 * this.target;
+    this.state = good ? "check" : "step";
   }
 
   private endStep(): void {
@@ -246,6 +348,7 @@ export class Column {
     const moved = this.decrease > 0 && this.moveAlong();
     if (!moved && this.steps < maximalSteps && !this.alone) {
       this.alone = true;
+      this.overAllRows();
       this.exact = true;
       this.state = "check";
       return;

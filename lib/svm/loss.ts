@@ -7,6 +7,11 @@ import type { SvmLoss } from "./problem.js";
  */
 export interface RowLosses {
   readonly costs: Float64Array;
+  /**
+   * Whether a row is either active, with a dual variable linear in its margin, or has none: Newton's step leads to the
+   * optimum then if the active rows stay active, and no others become so.
+   */
+  readonly hasActiveRows: boolean;
   /** The loss times the row's cost. */
   value(row: number, margin: number): number;
   /** The dual variable that belongs to the margin: −d value / dm. */
@@ -38,6 +43,7 @@ export function rowLosses(loss: SvmLoss, rows: number): RowLosses {
 }
 
 class SquaredHinge implements RowLosses {
+  readonly hasActiveRows = true;
   readonly costs: Float64Array;
 
   constructor(rows: number) {
@@ -79,6 +85,7 @@ class SquaredHinge implements RowLosses {
 }
 
 class Logistic implements RowLosses {
+  readonly hasActiveRows = false;
   readonly costs: Float64Array;
 
   constructor(rows: number) {
@@ -124,6 +131,7 @@ class Logistic implements RowLosses {
  * max over 0 ≤ a ≤ C of a(1 − m) − σ/2 (a − centre)², and the centre becomes the dual that was found.
  */
 class Hinge implements RowLosses {
+  readonly hasActiveRows = false;
   readonly costs: Float64Array;
   private readonly centres: Float64Array;
   private smoothness = 1;

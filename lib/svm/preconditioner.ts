@@ -11,6 +11,7 @@ import type { RowProducts } from "./products.js";
  */
 export interface Basis {
   rank: number;
+  count: number;
   /** [rank, count] */
   lift: tf.Tensor2D;
   /** [count, rank] */
@@ -66,6 +67,7 @@ export async function strongestDirections(options: {
   const rest = squaredLengths.map((length, i) => Math.max(0, length - found[i]!));
   return {
     rank: kept.length,
+    count,
     lift: vectors,
     scores,
     rest,

@@ -14,8 +14,10 @@ export interface RowProducts {
   scores(weights: tf.Tensor2D): tf.Tensor2D;
   /** [k, count] → [k, count]: X·Xᵀv, through the Gram matrix where it has been made. */
   kernel(coefficients: tf.Tensor2D): tf.Tensor2D;
-  /** Makes the Gram matrix if for so many columns of `kernel` it pays. */
+  /** Makes the Gram matrix for `kernel` if for so many columns it pays. */
   expect(columns: number): void;
+  /** X·Xᵀ, [count, count] row by row, where it costs less than so many columns of `kernel`. */
+  gram(columns: number): Promise<Float32Array | undefined>;
   dispose(): void;
 }
 
@@ -29,6 +31,8 @@ export function rowProducts(rows: SvmRows): RowProducts {
   const { count, width } = rows;
   const blocks = rows.blocks.map((block) => tf.tensor2d(block, [block.length / width, width]));
   let gram: tf.Tensor2D | undefined;
+  let gramValues: Float32Array | undefined;
+  let throughGram = false;
 
   const weights = (coefficients: tf.Tensor2D): tf.Tensor2D =>
     tf.tidy(() => {
@@ -52,10 +56,19 @@ export function rowProducts(rows: SvmRows): RowProducts {
   return {
     weights,
     scores,
-    kernel: (coefficients) => (gram ? tf.matMul(coefficients, gram) : tf.tidy(() => scores(weights(coefficients)))),
+    kernel: (coefficients) =>
+      throughGram ? tf.matMul(coefficients, gram!) : tf.tidy(() => scores(weights(coefficients))),
     expect: (columns) => {
       const saved = (4 * width - 2 * count) * columns;
-      if (!gram && count <= gramLimit && saved > count * width) gram = gramMatrix(blocks);
+      throughGram ||= count <= gramLimit && saved > count * width;
+      if (throughGram) gram ??= gramMatrix(blocks);
+    },
+    gram: async (columns) => {
+      if (count > gramLimit || 4 * columns < count) return undefined;
+      gram ??= gramMatrix(blocks);
+      // One product takes less time than two smaller ones.
+      throughGram ||= 2 * count < 5 * width;
+      return (gramValues ??= await gram.data<"float32">());
     },
     dispose: () => tf.dispose([...blocks, ...(gram ? [gram] : [])]),
   };

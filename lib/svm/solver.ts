@@ -1,7 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { expected } from "../errors.js";
-import { Column } from "./column.js";
+import { ActiveRows } from "./active-rows.js";
+import { Column, type Candidate } from "./column.js";
 import type { Basis } from "./preconditioner.js";
 import { Preconditioner, strongestDirections } from "./preconditioner.js";
 import type { SvmObjective, SvmRows, SvmSolver } from "./problem.js";
@@ -10,6 +11,12 @@ import { rowProducts } from "./products.js";
 
 /** Columns × rows that are under way at a time; a column keeps eight float64 a row. */
 const groupLimit = 4_000_000;
+
+/** Products with the kernel that a problem takes at a cost, roughly. */
+const productsOfProblem = 25;
+
+/** Most active rows that a factor is made over, and most elements of the factors that there are at a time (400 MB). */
+const activeLimit = { rows: 2500, elements: 1e8 };
 
 /**
  * Opens a solver on rows.
@@ -21,26 +28,29 @@ const groupLimit = 4_000_000;
 export async function openSvmSolver(options: { rows: SvmRows; objective: SvmObjective }): Promise<SvmSolver> {
   const { rows, objective } = options;
   const lengths = squaredLengths(rows);
+  const longest = lengths.reduce((a, b) => Math.max(a, b), 0);
   const products = rowProducts(rows);
   let basis: Basis | undefined;
 
   return {
     solve: async ({ problems, costs, onSolution, onProgress, signal }) => {
-      products.expect(25 * problems.length * costs.length);
+      products.expect(productsOfProblem * problems.length * costs.length);
       basis ??= await basisOf(rows, products, lengths);
       const size = Math.max(1, Math.floor(groupLimit / rows.count));
       let solved = 0;
       for (let begin = 0; begin < problems.length; begin += size) {
-        await solveGroup({
+        const columns = problems
+          .slice(begin, begin + size)
+          .map((problem, i) => new Column(begin + i, problem, objective, new Preconditioner(basis!, rows.width)));
+        const group = {
           rows,
           products,
           basis,
-          columns: problems
-            .slice(begin, begin + size)
-            .map((problem, i) => new Column(begin + i, problem, objective, new Preconditioner(basis!, rows.width))),
+          longest,
+          columns,
           costs,
           signal,
-          onSolved: (column, cost, weights, bias) => {
+          onSolved: (column: Column, cost: number, weights: Float32Array, bias: number) => {
             onSolution({
               problem: column.index,
               cost,
@@ -54,7 +64,12 @@ export async function openSvmSolver(options: { rows: SvmRows; objective: SvmObje
             });
             onProgress?.(++solved);
           },
-        });
+        };
+        try {
+          await solveGroup(group);
+        } finally {
+          for (const { activeRows } of columns) activeRows?.forget();
+        }
       }
     },
     dispose: () => {
@@ -99,41 +114,80 @@ async function solveGroup(options: {
   rows: SvmRows;
   products: RowProducts;
   basis: Basis;
+  /** Largest squared length of a row. */
+  longest: number;
   columns: Column[];
   costs: number[];
   signal?: AbortSignal;
   onSolved: (column: Column, cost: number, weights: Float32Array, bias: number) => void;
 }): Promise<void> {
-  const { rows, products, basis, columns, costs, signal, onSolved } = options;
-  for (const cost of costs) {
-    for (const column of columns) column.begin(cost);
-    for (;;) {
-      // Native TensorFlow computes at once: without a pause no signal is heard, and no progress seen.
-      await tf.nextFrame();
-      signal?.throwIfAborted();
-      const stepping = columns.filter(({ state, alone }) => state === "step" && !alone);
-      const alone = columns.filter(({ state, alone }) => state === "step" && alone);
-      const checking = columns.filter(({ state }) => state === "check");
-      if (stepping.length > 0) await advance(rows, products, basis, stepping);
-      else if (alone.length > 0) for (const column of alone) advanceAlone(rows, column);
-      else if (checking.length > 0) await check(rows, products, checking, cost, onSolved);
-      else break;
+  const { rows, products, basis, longest, columns, costs, signal, onSolved } = options;
+  // Each column goes to its next cost when it is done with one, so that products have many columns to the end.
+  const positions = new Map(columns.map((column) => [column, 0]));
+  const expected = productsOfProblem * columns.length * costs.length;
+  let spent = 0;
+  const beginNext = async (done: Column[]) => {
+    const going = done.filter((column) => positions.get(column)! < costs.length);
+    for (const column of done) spent += column.products;
+    const paying = going.filter((column) => column.activeRowsPay(activeLimit.rows));
+    const gram = paying.length > 0 ? await products.gram(Math.max(spent, expected)) : undefined;
+    if (gram) for (const column of paying) column.activeRows = new ActiveRows(gram, longest);
+    for (const column of going) {
+      const position = positions.get(column)!;
+      column.begin(costs[position]!);
+      positions.set(column, position + 1);
     }
+  };
+  await beginNext(columns);
+  for (;;) {
+    // Native TensorFlow computes at once: without a pause no signal is heard, and no progress seen.
+    await tf.nextFrame();
+    signal?.throwIfAborted();
+    for (const column of columns) if (column.activeCount > activeLimit.rows) column.overAllRows();
+    const stepping = columns.filter(({ state, alone }) => state === "step" && !alone);
+    const alone = columns.filter(({ state, alone }) => state === "step" && alone);
+    const checking = columns.filter(({ state }) => state === "check");
+    if (4 * checking.length > stepping.length) {
+      await check(rows, products, checking, (column, weights, bias) =>
+        onSolved(column, costs[positions.get(column)! - 1]!, weights, bias),
+      );
+      await beginNext(checking.filter(({ state }) => state === "done"));
+    } else if (stepping.length > 0) await advance(products, basis, withinLimit(stepping));
+    else if (alone.length > 0) for (const column of alone) advanceAlone(rows, column);
+    else break;
   }
 }
 
-/** One step of conjugate gradients for each column. */
-async function advance(rows: SvmRows, products: RowProducts, basis: Basis, stepping: Column[]): Promise<void> {
-  const { count } = rows;
-  const k = stepping.length;
+/** One step of conjugate gradients for each column; over active rows it is mostly the only one of its Newton step. */
+async function advance(products: RowProducts, basis: Basis, stepping: Column[]): Promise<void> {
+  const overAll = stepping.filter(({ activeRows }) => !activeRows);
+  const overActive = stepping.filter(({ activeRows }) => activeRows);
+  const strong = new Float64Array(overAll.length);
+  const vectors = overAll.length > 0 ? [await preconditioned(basis, overAll, strong)] : [];
+  if (overActive.length > 0) vectors.push(await divided(overActive));
+  const all = vectors.length > 1 ? tf.concat(vectors) : vectors[0]!;
+  const scores = products.kernel(all);
+  const [vectorData, scoreData] = [await all.data<"float32">(), await scores.data<"float32">()];
+  tf.dispose([all, scores, ...vectors]);
+  const { count } = basis;
+  [...overAll, ...overActive].forEach((column, j) => column.advance(vectorData, scoreData, j * count, strong[j] ?? 0));
+}
+
+/**
+ * The residuals of columns, divided by their preconditioners, [columns, count].
+ *
+ * @param strongParts receives what the strongest directions add to the products of residuals and quotients.
+ */
+async function preconditioned(basis: Basis, columns: Column[], strongParts: Float64Array): Promise<tf.Tensor2D> {
+  const { count } = basis;
+  const k = columns.length;
   const residuals = new Float32Array(k * count);
-  for (const [j, column] of stepping.entries()) {
+  for (const [j, column] of columns.entries()) {
     if (column.begins) await column.preconditioner.adapt(column.curvatures);
     const { rest } = column.preconditioner;
     for (let i = 0; i < count; i++) residuals[j * count + i] = column.residual[i]! / rest;
   }
   let vectors = tf.tensor2d(residuals, [k, count]);
-  const strongParts = new Float64Array(k);
   const along = async () => {
     const projected = tf.matMul(vectors, basis.scores);
     const values = await projected.data();
@@ -149,7 +203,7 @@ async function advance(rows: SvmRows, products: RowProducts, basis: Basis, stepp
   };
   const strong = await along();
   const wanted = new Float64Array(strong.length);
-  stepping.forEach(({ preconditioner }, j) => {
+  columns.forEach(({ preconditioner }, j) => {
     const own = strong.subarray(j * basis.rank, (j + 1) * basis.rank);
     const c = Float64Array.from(own, (value) => value * preconditioner.rest);
     strongParts[j] = preconditioner.complete(c);
@@ -159,10 +213,36 @@ async function advance(rows: SvmRows, products: RowProducts, basis: Basis, stepp
   addAlong(strong);
   // What was to cancel has left rounding behind, which may outweigh what is wanted there.
   addAlong((await along()).map((value, i) => wanted[i]! - value));
-  const scores = products.kernel(vectors);
-  const [vectorData, scoreData] = [(await vectors.data()) as Float32Array, (await scores.data()) as Float32Array];
-  tf.dispose([vectors, scores]);
-  stepping.forEach((column, j) => column.advance(vectorData, scoreData, j * count, strongParts[j]!));
+  return vectors;
+}
+
+/** The residuals of columns, divided by their Hessians over active rows, [columns, count]. */
+async function divided(columns: Column[]): Promise<tf.Tensor2D> {
+  const parts: Float32Array[] = [];
+  for (const { activeRows, begins, curvatures, residual } of columns) {
+    if (begins) activeRows!.adapt(curvatures);
+    parts.push(await activeRows!.divide(residual));
+  }
+  return sideBySide(parts);
+}
+
+/** Without those of the last columns over active rows for whose factors there is no room. */
+function withinLimit(columns: Column[]): Column[] {
+  let elements = 0;
+  return columns.filter(({ activeRows, activeCount }) => {
+    if (!activeRows) return true;
+    const room = elements === 0 || elements + activeCount ** 2 <= activeLimit.elements;
+    if (room) elements += activeCount ** 2;
+    return room;
+  });
+}
+
+/** Vectors of a number a row as one tensor, [vectors, rows]. */
+function sideBySide(vectors: Float32Array[]): tf.Tensor2D {
+  const count = vectors[0]!.length;
+  const all = new Float32Array(vectors.length * count);
+  vectors.forEach((vector, j) => all.set(vector, j * count));
+  return tf.tensor2d(all, [vectors.length, count]);
 }
 
 /** The same for one column, in double precision and without a preconditioner. */
@@ -176,45 +256,46 @@ async function check(
   rows: SvmRows,
   products: RowProducts,
   checking: Column[],
-  cost: number,
-  onSolved: (column: Column, cost: number, weights: Float32Array, bias: number) => void,
+  onSolved: (column: Column, weights: Float32Array, bias: number) => void,
 ): Promise<void> {
   const { count, width } = rows;
-  const k = checking.length;
-  const coefficients = new Float32Array(k * count);
-  const duals = new Float32Array(k * count);
   const candidates = checking.map((column) => column.candidate());
-  candidates.forEach((candidate, j) => {
-    coefficients.set(candidate.coefficients, j * count);
-    duals.set(candidate.duals, j * count);
+  const float32 = ({ coefficients }: Candidate) => Float32Array.from(coefficients);
+  const asked = candidates.filter(({ squaredDistance }) => squaredDistance === undefined);
+  const [weights, scores, dualWeights] = tf.tidy(() => {
+    const w = products.weights(sideBySide(candidates.map(float32)));
+    const duals = asked.map((candidate) => Float32Array.from(candidate.duals));
+    return [w, products.scores(w), ...(asked.length > 0 ? [products.weights(sideBySide(duals))] : [])] as const;
   });
-  const [weights, dualWeights, scores] = tf.tidy(() => {
-    const w = products.weights(tf.tensor2d(coefficients, [k, count]));
-    return [w, products.weights(tf.tensor2d(duals, [k, count])), products.scores(w)];
-  });
-  const weightData = (await weights.data()) as Float32Array;
-  const dualWeightData = (await dualWeights.data()) as Float32Array;
-  const scoreData = (await scores.data()) as Float32Array;
-  tf.dispose([weights, dualWeights, scores]);
+  const weightData = await weights.data<"float32">();
+  const scoreData = await scores.data<"float32">();
+  const dualWeightData = (await dualWeights?.data<"float32">()) ?? new Float32Array(0);
+  tf.dispose([weights, scores]);
+  dualWeights?.dispose();
   for (const [j, column] of checking.entries()) {
     const candidate = candidates[j]!;
     let own: Float32Array | Float64Array = weightData.slice(j * width, (j + 1) * width);
-    let other: Float32Array | Float64Array = dualWeightData.subarray(j * width, (j + 1) * width);
     const bias = sum(candidate.coefficients);
     let ownScores = Float64Array.from(scoreData.subarray(j * count, (j + 1) * count), (score) => score + bias);
     if (column.exact) {
       own = exactWeights(rows, candidate.coefficients);
-      other = exactWeights(rows, candidate.duals);
       ownScores = exactScores(rows, own).map((score) => score + bias);
     }
-    let squaredNorm = bias ** 2;
-    let squaredDistance = (bias - sum(candidate.duals)) ** 2;
-    for (let i = 0; i < width; i++) {
-      squaredNorm += own[i]! ** 2;
-      squaredDistance += (own[i]! - other[i]!) ** 2;
+    let { squaredDistance } = candidate;
+    if (squaredDistance === undefined) {
+      const place = asked.indexOf(candidate);
+      const other = column.exact
+        ? exactWeights(rows, candidate.duals)
+        : dualWeightData.subarray(place * width, (place + 1) * width);
+      squaredDistance = (bias - sum(candidate.duals)) ** 2;
+      for (let i = 0; i < width; i++) squaredDistance += (own[i]! - other[i]!) ** 2;
     }
+    let squaredNorm = bias ** 2;
+    for (let i = 0; i < width; i++) squaredNorm += own[i]! ** 2;
     column.judge({ ...candidate, scores: ownScores, squaredNorm, squaredDistance });
-    if (column.state === "done") onSolved(column, cost, Float32Array.from(own), bias);
+    if (column.state !== "done") continue;
+    column.activeRows?.forget();
+    onSolved(column, Float32Array.from(own), bias);
   }
 }
 

@@ -1,7 +1,7 @@
 import os from "node:os";
 import path from "node:path";
 
-import { type AskedProcess, startProcess } from "../asked-process.js";
+import { type AskedProcess, keptBuffers, startProcess } from "../asked-process.js";
 import type { Device } from "../backend/backend.js";
 import type { HeadWeights } from "../heads/head.js";
 import type { TrainingJob, TrainingParts, Part } from "./job.js";
@@ -34,20 +34,13 @@ export async function startProcesses(options: { count: number; device: Device })
   return processes;
 }
 
-/**
- * Makes glibc keep what TensorFlow gives back. By default a buffer above 32 MB (and smaller ones at first) comes from the
- * system page by page and goes back at once, in every step anew; other C libraries do not read it. What the user has set
- * stays.
- */
-const keepBuffers = { MALLOC_MMAP_THRESHOLD_: String(2 ** 40), MALLOC_TRIM_THRESHOLD_: String(2 ** 40) };
-
 function start(): TrainingProcess {
   const listeners = new Map<number, Listeners>();
   const started = startProcess<Question, TrainerNews>({
     module: path.join(__dirname, "trainer-process.js"),
     name: "a training process",
     hint: "It may have run out of memory. The same command goes on; with --processes 1 it needs less.",
-    environment: { ...keepBuffers, ...process.env },
+    environment: keptBuffers,
     onNews: (news) => {
       const { onResume, onSteps, onEpoch } = listeners.get(news.trainer) ?? {};
       switch (news.kind) {

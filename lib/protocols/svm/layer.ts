@@ -3,11 +3,11 @@ import * as tf from "@tensorflow/tfjs";
 import type { FeatureLayer } from "../../features/source.js";
 import { allPointsAveragePrecision, elevenPointAveragePrecision } from "../../metrics/average-precision.js";
 import { silent } from "../../progress.js";
-import { openSvmSolver } from "../../svm/solver.js";
 import type { SvmSolver } from "../../svm/problem.js";
 import type { SvmRun } from "./svm.js";
 import { writeLayerFiles } from "./files.js";
 import { layerBlocks, layerRows } from "./rows.js";
+import { openSolvers } from "./solvers.js";
 import { savedUnit, saveUnit, solveUnit, unitsOf, type SolvedClass, type SolvedUnit, type SvmUnit } from "./unit.js";
 
 /** One class of a layer at the cost that was chosen for it. */
@@ -54,38 +54,53 @@ export function zeroRowsText({ train, test }: LayerSvms["zeroRows"]): string {
 }
 
 async function solveUnits(run: SvmRun, layer: FeatureLayer): Promise<SolvedUnit[]> {
-  const { progress = silent, costs, settings, labels, signal } = run;
+  const { progress = silent, costs, settings, signal } = run;
   const { name, width } = layer;
-  const problems = labels.length * (settings.folds + 1) * costs.length;
+  const problemsOf = ({ classes }: SvmUnit) => classes.length * (settings.folds + 1) * costs.length;
+  const units = unitsOf(run, { layer: name, width });
+  const problems = units.reduce((sum, unit) => sum + problemsOf(unit), 0);
+  const solved = new Map<SvmUnit, SolvedUnit>();
   const task = progress.task({ label: `train ${name}`, total: problems, unit: "SVMs" });
-  let open: { solver: SvmSolver; zeroRows: number } | undefined;
+  let open: { solvers: SvmSolver[]; zeroRows: number } | undefined;
   try {
-    const units: SolvedUnit[] = [];
-    for (const unit of unitsOf(run, { layer: name, width })) {
-      signal?.throwIfAborted();
+    for (const unit of units) {
       const saved = await savedUnit(run, unit);
-      if (saved) task.advance(unit.classes.length * (settings.folds + 1) * costs.length);
-      units.push(saved ?? (await trained(unit)));
+      if (!saved) continue;
+      task.advance(problemsOf(unit));
+      solved.set(unit, saved);
     }
-    return units;
+    const left = units.filter((unit) => !solved.has(unit));
+    if (left.length > 0) {
+      const work = { units: units.length, left: left.length, problems };
+      const { solvers, zeroRows } = (open = await openLayer(run, layer, work));
+      await Promise.all(
+        solvers.map(async (solver) => {
+          for (let unit = left.shift(); unit; unit = left.shift()) {
+            signal?.throwIfAborted();
+            const found = { classes: await solveUnit({ run, unit, solver, task }), zeroRows };
+            await saveUnit(run, unit, found);
+            solved.set(unit, found);
+          }
+        }),
+      );
+    }
+    return units.map((unit) => solved.get(unit)!);
   } finally {
     task.end();
-    open?.solver.dispose();
-  }
-
-  async function trained(unit: SvmUnit): Promise<SolvedUnit> {
-    open ??= await openLayer(run, layer);
-    const { solver, zeroRows } = open;
-    const solvedUnit = { classes: await solveUnit({ run, unit, solver, task }), zeroRows };
-    await saveUnit(run, unit, solvedUnit);
-    return solvedUnit;
+    open?.solvers.forEach((solver) => solver.dispose());
   }
 }
 
-async function openLayer({ plan, settings, signal }: SvmRun, { name, width }: FeatureLayer) {
+/** Solvers on the training rows of a layer: one here, or some in processes of their own. */
+async function openLayer(
+  { plan, settings, signal }: SvmRun,
+  { name, width }: FeatureLayer,
+  work: { units: number; left: number; problems: number },
+): Promise<{ solvers: SvmSolver[]; zeroRows: number }> {
   const { loss, positiveWeight, tolerance, normalize } = settings;
   const { zeros, ...rows } = await layerRows({ part: plan.train, layer: name, width, normalize, signal });
-  return { solver: await openSvmSolver({ rows, objective: { loss, positiveWeight, tolerance } }), zeroRows: zeros };
+  const objective = { loss, positiveWeight, tolerance };
+  return { solvers: await openSolvers({ rows, objective, ...work }), zeroRows: zeros };
 }
 
 /** The first of equal ones, as NumPy's argmax. */

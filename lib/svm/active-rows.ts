@@ -1,0 +1,171 @@
+import * as tf from "@tensorflow/tfjs";
+
+import { factorOf, type Factor } from "./factor.js";
+
+/** Rows more or fewer than the factor has, as a share of its own and in all, for which it is not made anew. */
+const stale = { share: 0.2, least: 16, most: 128 };
+
+/** Rows that have left keep some rounding in their coefficients; below this share of what is wanted it is passed over. */
+const negligible = 1e-7;
+
+/**
+ * Newton's system over the active rows a: the Hessian I + Xₐᵀ·D·Xₐ of the weights divides a residual with coefficients r
+ * into z, with (D⁻¹ + Kₐₐ)·zₐ = D⁻¹·rₐ − Kₐᵣ·rᵣ and zᵣ = rᵣ on the other rows r. At high costs few rows are active, so
+ * that a Cholesky factor of that matrix costs less than the many products that conjugate gradients would take.
+ *
+ * The factor is kept while few rows change. Those that became active border it, those that no longer are border it by
+ * the condition that their z is zero there, and the system is solved through the Schur complement of the border.
+ */
+export class ActiveRows {
+  private factor: Factor | undefined;
+  /** Rows of the factor, and for each row its place there, or −1. */
+  private rows = new Int32Array(0);
+  private readonly places: Int32Array;
+  private readonly count: number;
+  private curvatures: Float64Array = new Float64Array(0);
+  /** Of the rows, when the factor was made. */
+  private factored: Float64Array = new Float64Array(0);
+  private entered: number[] = [];
+  private left: number[] = [];
+
+  /**
+   * @param gram X·Xᵀ, [count, count], row by row.
+   * @param longest largest squared length of a row, with the bias's feature.
+   */
+  constructor(
+    private readonly gram: Float32Array,
+    readonly longest: number,
+  ) {
+    this.count = Math.sqrt(gram.length);
+    this.places = new Int32Array(this.count).fill(-1);
+  }
+
+  /** Takes the rows of these curvatures, which `divide` will read. */
+  adapt(curvatures: Float64Array): void {
+    this.curvatures = curvatures;
+    const { places } = this;
+    this.entered = [];
+    this.left = Array.from(this.rows).filter((row) => !(curvatures[row]! > 0));
+    let same = this.factor !== undefined;
+    for (let i = 0; i < curvatures.length; i++) {
+      if (!(curvatures[i]! > 0)) continue;
+      if (places[i]! < 0) this.entered.push(i);
+      else if (curvatures[i] !== this.factored[i]) same = false;
+    }
+    const most = Math.min(stale.most, Math.max(stale.least, stale.share * this.rows.length));
+    if (same && this.entered.length + this.left.length <= most) return;
+    this.forget();
+    this.entered = [];
+    this.left = [];
+    this.rows = Int32Array.from(curvatures.keys()).filter((row) => curvatures[row]! > 0);
+    this.rows.forEach((row, i) => (places[row] = i));
+    this.factored = curvatures.slice();
+    if (this.rows.length > 0) this.factor = this.makeFactor();
+  }
+
+  private makeFactor(): Factor {
+    const { rows, gram, count, curvatures } = this;
+    const size = rows.length;
+    const matrix = new Float32Array(size * size);
+    for (let i = 0; i < size; i++) {
+      const from = rows[i]! * count;
+      const to = i * size;
+      for (let j = 0; j <= i; j++) matrix[to + j] = gram[from + rows[j]!]! + 1;
+      matrix[to + i]! += 1 / curvatures[rows[i]!]!;
+    }
+    return factorOf(matrix, size);
+  }
+
+  /** z of a residual r; both are coefficients, [count]. */
+  async divide(residual: Float64Array): Promise<Float32Array> {
+    const { rows, places, curvatures, entered, left, factor, gram, count } = this;
+    const size = rows.length;
+    const border = entered.length + left.length;
+    const others: number[] = [];
+    const quotient = new Float32Array(count);
+    const wanted = new Float64Array(count);
+    const active = [...rows, ...entered].filter((row) => curvatures[row]! > 0);
+    let largest = 0;
+    for (const row of active) {
+      wanted[row] = residual[row]! / curvatures[row]!;
+      largest = Math.max(largest, Math.abs(wanted[row]));
+    }
+    for (let i = 0; i < count; i++) {
+      if (curvatures[i]! > 0) continue;
+      quotient[i] = residual[i]!;
+      if (this.longest * Math.abs(residual[i]!) > negligible * largest) others.push(i);
+    }
+    // At first that is most rows: in this order memory is read in its own.
+    const otherRows = Int32Array.from(others);
+    const otherResiduals = Float64Array.from(others, (row) => residual[row]!);
+    for (const row of active) {
+      const from = row * count;
+      let score = 0;
+      for (let j = 0; j < otherRows.length; j++) score += otherResiduals[j]! * (gram[from + otherRows[j]!]! + 1);
+      wanted[row]! -= score;
+    }
+
+    if (!factor) return quotient;
+    // Side by side: the border's columns, and what is wanted.
+    const columns = border + 1;
+    const sides = new Float32Array(size * columns);
+    rows.forEach((row, i) => {
+      for (let j = 0; j < entered.length; j++) sides[i * columns + j] = gram[row * count + entered[j]!]! + 1;
+      sides[i * columns + border] = curvatures[row]! > 0 ? wanted[row]! : 0;
+    });
+    left.forEach((row, j) => (sides[places[row]! * columns + entered.length + j] = 1));
+    const halves = tf.tidy(() => factor.forward(tf.tensor2d(sides, [size, columns])));
+    const mixture = new Float32Array(columns);
+    mixture[border] = 1;
+    if (border > 0) {
+      const products = tf.tidy(() => tf.matMul(halves, halves, true));
+      const inner = await products.data<"float32">();
+      products.dispose();
+      const complement = new Float64Array(border * border);
+      const multipliers = new Float64Array(border);
+      for (let j = 0; j < border; j++) {
+        for (let k = 0; k < border; k++) complement[j * border + k] = -inner[j * columns + k]!;
+        multipliers[j] = (j < entered.length ? wanted[entered[j]!]! : 0) - inner[j * columns + border]!;
+      }
+      entered.forEach((row, j) => {
+        entered.forEach((other, k) => (complement[j * border + k]! += gram[row * count + other]! + 1));
+        complement[j * border + j]! += 1 / curvatures[row]!;
+      });
+      solveQuasidefinite(complement, multipliers);
+      entered.forEach((row, j) => (quotient[row] = multipliers[j]!));
+      multipliers.forEach((value, j) => (mixture[j] = -value));
+    }
+    const last = tf.tidy(() => factor.backward(tf.matMul(halves, tf.tensor2d(mixture, [columns, 1]))));
+    const solution = await last.data<"float32">();
+    tf.dispose([halves, last]);
+    rows.forEach((row, i) => {
+      if (curvatures[row]! > 0) quotient[row] = solution[i]!;
+    });
+    return quotient;
+  }
+
+  /** Drops the factor; the next `adapt` makes one. */
+  forget(): void {
+    this.factor?.dispose();
+    this.factor = undefined;
+    this.rows = new Int32Array(0);
+    this.places.fill(-1);
+  }
+}
+
+/** Solves in place; a matrix positive definite in its first rows and negative in the others needs no pivots. */
+function solveQuasidefinite(matrix: Float64Array, b: Float64Array): void {
+  const size = b.length;
+  for (let k = 0; k < size; k++) {
+    for (let i = k + 1; i < size; i++) {
+      const ratio = matrix[i * size + k]! / matrix[k * size + k]!;
+      if (ratio === 0) continue;
+      for (let j = k + 1; j < size; j++) matrix[i * size + j]! -= ratio * matrix[k * size + j]!;
+      b[i]! -= ratio * b[k]!;
+    }
+  }
+  for (let i = size - 1; i >= 0; i--) {
+    for (let j = i + 1; j < size; j++) b[i]! -= matrix[i * size + j]! * b[j]!;
+    b[i]! /= matrix[i * size + i]!;
+  }
+}
