@@ -15,6 +15,7 @@ import { temporaryFolder } from "../command-line.js";
 import { complaint } from "../datasets/files.js";
 import { writeSmallBackbone } from "../small-backbone.js";
 import { writeSmallImages } from "../small-images.js";
+import { relativeGap } from "./relative-gap.js";
 import { filesOf } from "./synthetic.js";
 
 const images = 42;
@@ -182,10 +183,4 @@ async function valuesOf(source: FeatureSource, layer: string, rows: number[]): P
     return values;
   }
   throw new Error("no rows");
-}
-
-function relativeGap(left: ArrayLike<number>, right: ArrayLike<number>): number {
-  expect(left.length).toBe(right.length);
-  const largest = Math.max(...Array.from(right, Math.abs));
-  return Math.max(...Array.from(left, (value, i) => Math.abs(value - right[i]!))) / largest;
 }

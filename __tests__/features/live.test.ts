@@ -15,6 +15,7 @@ import { temporaryFolder } from "../command-line.js";
 import { complaint } from "../datasets/files.js";
 import { writeSmallBackbone } from "../small-backbone.js";
 import { writeSmallImages } from "../small-images.js";
+import { relativeGap } from "./relative-gap.js";
 import { filesOf } from "./synthetic.js";
 
 const images = 30;
@@ -270,10 +271,4 @@ async function valuesOf(
   }
   expect(rows).toEqual([...(pass.rows ?? every)]);
   return Float32Array.from(parts);
-}
-
-function relativeGap(left: Float32Array, right: Float32Array): number {
-  expect(left.length).toBe(right.length);
-  const largest = right.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  return left.reduce((most, value, i) => Math.max(most, Math.abs(value - right[i]!)), 0) / largest;
 }
