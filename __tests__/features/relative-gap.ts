@@ -1,6 +1,7 @@
 /** The largest difference of equally many values, relative to the largest of `right`. */
-export function relativeGap(left: Float32Array, right: Float32Array): number {
+export function relativeGap(left: ArrayLike<number>, right: ArrayLike<number>): number {
   expect(left.length).toBe(right.length);
-  const largest = right.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  return left.reduce((most, value, i) => Math.max(most, Math.abs(value - right[i]!)), 0) / largest;
+  const largest = (values: ArrayLike<number>) =>
+    Array.from(values, Math.abs).reduce((most, one) => Math.max(most, one), 0);
+  return largest(Array.from(left, (value, i) => value - right[i]!)) / largest(right);
 }
