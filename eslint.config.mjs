@@ -20,8 +20,9 @@ const forbidden = {
   search: [...left, "features", "training", "protocols", "results"],
   processes: [...left, "features", "heads", "svm", "training", "protocols", "results"],
   training: ["images", "datasets", "convert", "backbones", "downloads", "protocols", "results"],
-  svm: [...left, "features", "protocols", "results"],
-  logistic: [...left, "features", "training", "protocols", "results"],
+  matrices: [...left, "features", "heads", "svm", "logistic", "training", "protocols", "results"],
+  svm: [...left, "features", "logistic", "protocols", "results"],
+  logistic: [...left, "features", "svm", "training", "protocols", "results"],
   neighbours: [...left, "features", "protocols", "results"],
   results: [...left, "features", "training", "protocols"],
   classifiers: ["protocols"],
@@ -31,7 +32,7 @@ const forbidden = {
 // What one may reach all the same: a backbone's graph is continued by its poolings.
 const allowed = { backbones: ["!../convert/graph-builder.js", "!../convert/weight.js"] };
 // The mathematics runs in a browser as it is: no files, no threads, no Buffer.
-const browser = ["heads", "optim", "search", "svm", "logistic", "neighbours", "metrics"];
+const browser = ["heads", "optim", "search", "matrices", "svm", "logistic", "neighbours", "metrics"];
 
 const restrict = (folder, folders) => ({
   files: [`lib/${folder}/**/*.ts`],

@@ -34,7 +34,7 @@ import { bytes } from "../lib/progress.js";
 import { random } from "../lib/random.js";
 import { type CandidateScore, halve, planHalving } from "../lib/search/halving.js";
 import { between } from "../lib/search/range.js";
-import { openStudy } from "../lib/search/study.js";
+import { openStudy, roundSize } from "../lib/search/study.js";
 import { LinearSvm } from "../lib/svm/linear-svm.js";
 import { bankTrainer } from "../lib/training/bank-trainer.js";
 import { stepOverhead } from "../lib/training/cost.js";
@@ -228,7 +228,7 @@ async function search(sizes: Sizes, train: ClassFeatures, test: ClassFeatures, p
   const byTpe = async () => {
     const study = openStudy({ space, goal: "maximize", seed });
     while (study.trials.length < trials) {
-      const asked = study.ask(study.trials.length === 0 ? 10 : 5);
+      const asked = study.ask(roundSize(study.trials.length));
       const settings = asked.map(({ parameters }) => ({ lr: parameters.lr!, weightDecay: parameters.weightDecay! }));
       const scores = await judged(settings);
       study.tell(asked.map(({ number }, i) => ({ number, value: scores[i]!.diverged ? 0 : scores[i]!.score })));

@@ -68,7 +68,7 @@ export {
   type GridRun,
 } from "./protocols/cog/grid.js";
 export { evalLogreg, type EvalLogregOptions } from "./protocols/cog/logreg.js";
-export type { LogregProtocol } from "./protocols/cog/protocol.js";
+export type { LogregMethodName, LogregProtocol } from "./protocols/cog/protocol.js";
 export { evalLinear, type EvalLinearOptions, type LinearProtocol } from "./protocols/linear/linear.js";
 export { trainLowShotSvm, type TrainLowShotSvmOptions } from "./protocols/low-shot/low-shot-svm.js";
 export { trainSvm, type TrainSvmOptions } from "./protocols/svm/svm.js";

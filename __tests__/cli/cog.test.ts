@@ -22,7 +22,10 @@ const refusal = async (...argv: string[]) => {
   return stderr;
 };
 
-const brief = ["--search", "random", "--trials", "2", "--epochs", "3", "--seeds", "22,37", "--device", device];
+const brief = [
+  ...["--search", "random", "--trials", "2", "--epochs", "3", "--penalties", "1e-4,1e-5", "--seeds", "22,37"],
+  ...["--device", device],
+];
 const grid = (out: string) => [
   "cog",
   ...["--models", "sup_resnet50", "--levels", "l1..l2", "--shots", "all,2", "--out", out],
@@ -68,7 +71,7 @@ describe("the grid", () => {
     const options: GridOptions = {
       models: [{ name: "sup_resnet50", title: "sup", arch: "resnet50" }],
       ...{ levels: ["l2"], shots: [2], featuresRoot: "features", out: "killed" },
-      protocol: { search: "random", trials: 2, epochs: 3, seeds: [22, 37] },
+      protocol: { search: "random", trials: 2, epochs: 3, penalties: [1e-4, 1e-5], seeds: [22, 37] },
     };
     const [last] = gridRuns(options);
     const there = { ...last!, features: inFolder(last!.features), out: inFolder(last!.out) };
@@ -98,6 +101,14 @@ describe("the grid", () => {
     );
     expect(text("whole", "levels.md")).toContain("**2 of each class**");
     for (const name of ["levels.svg", "shots.svg"]) expect(text("whole", name)).toContain("sup_resnet50");
+    // Of finished runs another method's numbers are shown, and nothing is done again.
+    const shown = await runHere("frozen-eval", [...grid("whole"), "--show", "lbfgs", "-q"], folder);
+    expect(shown.status).toBe(0);
+    expect(text("whole", "levels.csv").split("\n")[0]).toBe("model,level,shots,seed,top1,top5,penalty");
+    expect(text("whole", "levels.md")).toContain("Top-1 in percent of logistic regression, L-BFGS: mean");
+    expect(await refusal(...grid("whole"), "--methods", "sgd", "--show", "lbfgs")).toMatch(
+      /^error: Expected one of --methods \(sgd\) for --show but received "lbfgs"/,
+    );
     // Each run is one of eval-logreg, in CoG's layout.
     const own = inFolder("whole", "sup", "resnet50", "cog_l2", "eval_logreg-N2");
     const { stdout } = await runHere("frozen-eval", ["print-results", own, "--epochs", "3"], folder);
@@ -123,7 +134,7 @@ describe("eval-logreg", () => {
     const argv = ["eval-logreg", "--features", "features/sup/resnet50/cog_l1", ...brief, "--out", "one"];
     const first = await runHere("frozen-eval", argv, folder);
     expect(first.status).toBe(0);
-    expect(first.stdout).toMatch(/logistic regression\nlayer +width +top-1 % +top-5 %/);
+    expect(first.stdout).toMatch(/logistic regression +logistic regression, L-BFGS\nlayer +width +top-1 % +top-5 %/);
     expect(first.stdout).toContain("Chosen on held-out 20 % of train by top-1, reported on test; seeds 22, 37");
     const written = text("one", "result.json");
     expect((await runHere("frozen-eval", argv, folder)).stdout).toBe(first.stdout);

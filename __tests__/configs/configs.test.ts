@@ -200,7 +200,8 @@ test.each(cogNames)("%s is the protocol's defaults, and says where it comes from
   const flags = readFlags({ definition: logregSettings, argv: command!.trim().split(" ") });
   const { settings, protocol } = await loadSettings({ definition: logregSettings, flags });
   expect(protocol?.id).toBe(name.replace("/", "-"));
-  const { asPublished, ...defaults } = logregDefaults;
+  const { asPublished, methods: _, ...defaults } = logregDefaults;
+  expect(settings.methods).toEqual(["sgd"]);
   expect({ ...settings, ...searchedOf(settings) }).toMatchObject(defaults);
   expect(settings.asPublished).toBe(name === "cog/few-shot" ? true : asPublished);
 });

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { UserError } from "../../lib/errors.js";
 import { between, type Range, shareOf } from "../../lib/search/range.js";
 import { type SearchSpace, trialsOf } from "../../lib/search/space.js";
-import { openStudy, type Study } from "../../lib/search/study.js";
+import { openStudy, roundSizes, type Study } from "../../lib/search/study.js";
 import type { StudySpace, StudyTrial } from "../../lib/search/study-trial.js";
 import { suggest } from "../../lib/search/tpe.js";
 
@@ -25,6 +25,10 @@ function run(study: Study, until: number, batch: number): void {
     study.tell(study.ask(batch).map((trial) => ({ number: trial.number, value: valueOf(trial) })));
   }
 }
+
+test("trials train together until something is learnt, then by fives", () => {
+  expect([3, 10, 17, 30].map(roundSizes)).toEqual([[3], [10], [10, 5, 2], [10, 5, 5, 5, 5]]);
+});
 
 test("shareOf undoes between", () => {
   const shares = fc.double({ min: 0, max: 1, noNaN: true });

@@ -1,4 +1,4 @@
-import { cholesky, solve } from "../../lib/svm/cholesky.js";
+import { cholesky, solve } from "../../lib/matrices/cholesky.js";
 import type { SvmObjective, SvmRows } from "../../lib/svm/problem.js";
 
 export interface PosedProblem {

@@ -18,6 +18,8 @@ export interface TrainLogisticPathOptions extends LogisticPathOptions {
    * most passes, and overfit. Default: none leaves.
    */
   patience?: number;
+  /** Told of each trial when it is judged. */
+  onTrial?: (trial: LogisticTrial) => void;
 }
 
 /** One problem at one penalty, and how well it judges. */
@@ -45,7 +47,7 @@ export interface TrainedLogisticPath {
  * @throws UserError where sizes, labels or penalties do not fit, or a problem has no row to be judged on.
  */
 export async function trainLogisticPath(options: TrainLogisticPathOptions): Promise<TrainedLogisticPath> {
-  const { rows, labels, parts = [undefined], validation, penalties, patience = Infinity } = options;
+  const { rows, labels, parts = [undefined], validation, penalties, patience = Infinity, onTrial } = options;
   if (penalties.length === 0) throw expected("at least one", "the penalties", penalties);
   const judged = validation ?? { rows, labels };
   if (judged.labels.length !== judged.rows.count) {
@@ -79,7 +81,9 @@ export async function trainLogisticPath(options: TrainLogisticPathOptions): Prom
       solutions.forEach((solution, j) => {
         const { weights: _weights, bias: _bias, ...account } = solution;
         const k = which[j]!;
-        trials[k]!.push({ ...account, accuracy: accuracies[j]! });
+        const trial = { ...account, accuracy: accuracies[j]! };
+        trials[k]!.push(trial);
+        onTrial?.(trial);
         worse[k] = accuracies[j]! < best[k]! ? worse[k]! + 1 : 0;
         if (accuracies[j]! <= best[k]!) return;
         best[k] = accuracies[j]!;

@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { transposedTimes } from "../heads/matrix-product.js";
-import { cholesky, inverse } from "../svm/cholesky.js";
+import { cholesky, inverse } from "../matrices/cholesky.js";
 import type { LogisticRows } from "./problem.js";
 
 /** Rows a feature that the second moment is made of, at most. */

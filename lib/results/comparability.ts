@@ -17,11 +17,13 @@ const mayDiffer = [
   "backbone",
   "layers",
   "heads",
+  "methods",
   "transform",
   "precision",
   "computePrecision",
   // What is tried for each head, of which the best is chosen on images that are not reported.
   "optimizer",
+  "penalties",
   "search",
   // The record tells what came of these: the digest of the data, the splits, the selection, the seeds.
   "data",

@@ -1,7 +1,7 @@
 import { csvLine } from "../csv.js";
 import { type Grid, gridLines, type TableKind } from "./grid.js";
 import type { Setting, Spread } from "./record.js";
-import { spreadText } from "./wording.js";
+import { headTitle, spreadText } from "./wording.js";
 
 /** How well a model's features tell the classes of a level apart, from so many images of each. */
 export interface LevelResult {
@@ -11,6 +11,8 @@ export interface LevelResult {
   /** Images of each class; null for all. */
   shots: number | null;
   seeds: number[];
+  /** What was trained, as the record names it, without its number of shots. */
+  head: string;
   /** Fractions over the seeds. */
   top1: Spread;
   /** Of more than five classes. */
@@ -34,7 +36,8 @@ export function formatLevels(results: LevelResult[], { kind }: { kind: TableKind
   });
   const counts = [...new Set(results.map(({ seeds }) => seeds.length))];
   const told = counts.length === 1 ? `${counts[0]} seeds` : `${Math.min(...counts)} to ${Math.max(...counts)} seeds`;
-  return [...tables, `Top-1 in percent: mean ± population standard deviation over ${told}.`, ""].join("\n");
+  const heads = [...new Set(results.map(({ head }) => headTitle(head)))].join(" and ");
+  return [...tables, `Top-1 in percent of ${heads}: mean ± population standard deviation over ${told}.`, ""].join("\n");
 }
 
 function levelGrid(results: LevelResult[], levels: string[]): Grid {
@@ -63,13 +66,15 @@ function levelGrid(results: LevelResult[], levels: string[]): Grid {
 
 /** For programs, as CSV: a line a model, level, number of shots and seed, fractions in full. */
 export function levelsCsv(results: LevelResult[]): string {
+  const names = [...new Set(results.flatMap(({ chosen }) => chosen.flatMap((setting) => Object.keys(setting))))];
+  const columns = names.map((name) => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
   return [
-    csvLine(["model", "level", "shots", "seed", "top1", "top5", "lr", "weight_decay"]),
+    csvLine(["model", "level", "shots", "seed", "top1", "top5", ...columns]),
     ...results.flatMap(({ model, level, shots, seeds, top1, top5, chosen }) =>
       seeds.map((seed, s) => {
-        const { lr = "", weightDecay = "" } = chosen[s]!;
         const measured = [top1.values[s]!, top5?.values[s] ?? ""];
-        return csvLine([model, level, shots ?? "all", seed, ...measured, String(lr), String(weightDecay)]);
+        const own = names.map((name) => String(chosen[s]![name] ?? ""));
+        return csvLine([model, level, shots ?? "all", seed, ...measured, ...own]);
       }),
     ),
   ].join("");

@@ -81,9 +81,16 @@ const logregSchema = z.strictObject({
         chosen: settingSchema,
         /** In the order in which they were tried; null where training diverged. */
         trials: z.array(z.strictObject({ setting: settingSchema, selection: fraction.nullable() })),
+        /**
+         * Where the least of the loss was looked for: what a further step would gain in the last training, as a part of
+         * the loss with its penalty, and passes over images, the choice's among them.
+         */
+        solution: z.strictObject({ gap: z.number(), passes: count }).optional(),
       }),
     )
     .min(1),
+  /** Of several methods on one layer: whether this one has the highest `selection`, the first of equals. */
+  better: z.boolean().optional(),
 });
 
 /** One layer under one head. */

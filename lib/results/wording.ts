@@ -15,12 +15,13 @@ const headTitles: Record<string, string> = {
   bn_fc: "BN→FC",
   svm: "SVM",
   logreg: "logistic regression",
+  logreg_lbfgs: "logistic regression, L-BFGS",
 };
 
 export function headTitle(head: string): string {
-  const [, kind, shots] = /^(svm_k|logreg_n)(\d+)$/.exec(head) ?? [];
-  if (shots === undefined) return headTitles[head] ?? head;
-  return kind === "svm_k" ? `SVM, k = ${shots}` : `logistic regression, N = ${shots}`;
+  const [, kind, letter, count] = /^(svm|logreg|logreg_lbfgs)_([kn])(\d+)$/.exec(head) ?? [];
+  const title = headTitles[kind ?? head] ?? head;
+  return kind === undefined ? title : `${title}, ${letter === "n" ? "N" : "k"} = ${count}`;
 }
 
 const metricTitles: Record<string, string> = {
@@ -54,9 +55,10 @@ export function mainValue({ metrics }: Pick<LayerResult, "metrics">): Spread {
   return (metrics.top1 ?? metrics.meanAp)!;
 }
 
-/** The entry of the highest main metric; the earliest of equals. */
+/** The entry of the highest main metric, the earliest of equals; of methods that validation has compared, of the better one. */
 export function bestOf(record: ResultRecord): LayerResult {
-  return record.results.reduce((best, each) => (mainValue(each).mean > mainValue(best).mean ? each : best));
+  const candidates = record.results.filter(({ logreg }) => logreg?.better !== false);
+  return candidates.reduce((best, each) => (mainValue(each).mean > mainValue(best).mean ? each : best));
 }
 
 const shortNames: Record<string, string> = { weightDecay: "wd", learningRate: "lr", momentum: "m" };

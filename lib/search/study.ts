@@ -1,7 +1,7 @@
 import { expected } from "../errors.js";
 import { checkNumbers } from "./range.js";
 import { type CompleteTrial, type Goal, ranked, type StudySpace, type StudyTrial } from "./study-trial.js";
-import { suggest } from "./tpe.js";
+import { startup, suggest } from "./tpe.js";
 
 /** A search by TPE ({@link suggest}) that whoever trains asks for trials and tells their values. */
 export interface Study {
@@ -32,6 +32,24 @@ export interface StudyOptions {
   trials?: readonly StudyTrial[];
   /** Keeps trials that begin or end, before they are returned or count. */
   keep?: (trials: readonly StudyTrial[]) => void;
+}
+
+/**
+ * How many trials to ask for together, where they train side by side: those that chance alone draws do not wait for each
+ * other; of later ones, which are learnt, none knows the values of its round.
+ *
+ * @param asked how many were asked for before.
+ * @param learnt later ones at once.
+ */
+export function roundSize(asked: number, learnt = 5): number {
+  return asked < startup ? startup - asked : learnt;
+}
+
+/** The sizes of all rounds of a study of so many trials. */
+export function roundSizes(trials: number): number[] {
+  const sizes: number[] = [];
+  for (let asked = 0; asked < trials; asked += sizes.at(-1)!) sizes.push(Math.min(roundSize(asked), trials - asked));
+  return sizes;
 }
 
 /** @throws UserError where the space has no parameter, or a range without extent. */

@@ -4,7 +4,7 @@ import { between, shareOf } from "./range.js";
 import { type Goal, ranked, type StudySpace, type StudyTrial } from "./study-trial.js";
 
 /** Complete trials from which on it is not chance alone that draws. */
-const startup = 10;
+export const startup = 10;
 /** Points of which the most promising is taken. */
 const candidates = 24;
 

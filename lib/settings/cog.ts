@@ -1,6 +1,7 @@
 import { z } from "zod";
 
 import { expected } from "../errors.js";
+import { logregDefaults } from "../protocols/cog/protocol.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
 import { deviceField, threadsField } from "./fields.js";
 import { logregFields, searchedOf, seedsField } from "./logreg.js";
@@ -46,6 +47,10 @@ export const cogSettings = defineSettings({
       .default("runs/cog")
       .describe("Folder of the runs, the table and the figures")
       .meta({ placeholder: "DIR", expected: "a folder" }),
+    show: z
+      .enum(logregDefaults.methods)
+      .optional()
+      .describe("Whose numbers the table and figures show, of --methods: sgd or lbfgs; the first where not given"),
     dryRun: z.boolean().default(false).describe("Only say how much work it is, from measured steps"),
     ...logregFields,
     device: deviceField.meta({ group: "Machine" }),

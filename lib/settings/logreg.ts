@@ -21,6 +21,15 @@ const group = { group: "Logistic regression" };
 
 /** Settings of ImageNet-CoG's logistic regression, which `eval-logreg` and the grid of `cog` share. */
 export const logregFields = {
+  methods: z
+    .array(z.enum(logregDefaults.methods))
+    .min(1)
+    .optional()
+    .describe(
+      "Who finds the regression: sgd as CoG does; lbfgs looks for the least of the same loss, in a small part of the " +
+        "time. Not given, both side by side; sgd with --as-published",
+    )
+    .meta({ ...group, placeholder: "NAME,..." }),
   search: z
     .enum(["tpe", "random", "grid", "halving"])
     .default(logregDefaults.search)
@@ -34,6 +43,10 @@ export const logregFields = {
   weightDecay: numbers(z.number().min(0), "numbers of at least 0")
     .default(["log(1e-12,1e-4)"])
     .describe("Weight decays of weights and biases, likewise")
+    .meta(group),
+  penalties: numbers(z.number().positive(), "numbers above 0")
+    .default(["log(1e-9,1e-3,19)"])
+    .describe("Penalties of lbfgs, which are weight decays: values, or a range with its number of points")
     .meta(group),
   epochs: z.int().min(1).default(logregDefaults.epochs).describe("Passes over the training images").meta(group),
   batchSize: z
@@ -59,7 +72,7 @@ export const logregFields = {
     .default(logregDefaults.asPublished)
     .describe(
       "CoG's rules where ours differ: of few shots settings are chosen on a fifth of all images; a class of fewer than " +
-        "five images is for the choice alone; trials run one after the other",
+        "five images is for the choice alone; trials run one after the other; sgd alone",
     )
     .meta(group),
 };
@@ -77,7 +90,8 @@ export const logregSettings = defineSettings({
   summary: "Train ImageNet-CoG's logistic regression on frozen features, its learning rate and weight decay searched",
   description:
     "One linear layer on features of unit length, trained by SGD. Settings are searched on a fifth of the training " +
-    "images of each class; then it is trained on all of them, for each seed anew, and the last epoch is reported.",
+    "images of each class; then it is trained on all of them, for each seed anew, and the last epoch is reported. Beside " +
+    "it the least of the same loss, by L-BFGS; the better one by validation is named.",
   schema: z.strictObject({
     backbone: backboneField.optional(),
     data: dataField.optional(),
@@ -128,6 +142,10 @@ export const logregSettings = defineSettings({
       meaning: "From images: the first level of concepts, on the last layer.",
     },
     {
+      command: "npx frozen-eval eval-logreg --features cog:models/sup/resnet50/cog_l1 --methods lbfgs",
+      meaning: "The fast way alone.",
+    },
+    {
       command: "npx frozen-eval eval-logreg --features cog:models/sup/resnet50/cog_l1 --shots 8 --as-published",
       meaning: "Eight images of each class, by CoG's rules.",
     },
@@ -155,7 +173,11 @@ export const logregSettings = defineSettings({
 
 export type LogregSettings = SettingsOf<typeof logregSettings>;
 
-/** What people write of rates and decays, as numbers and ranges. */
-export function searchedOf({ lr, weightDecay }: Pick<LogregSettings, "lr" | "weightDecay">) {
-  return { lr: readNumbers(lr, "--lr"), weightDecay: readNumbers(weightDecay, "--weight-decay") };
+/** What people write of rates, decays and penalties, as numbers and ranges. */
+export function searchedOf({ lr, weightDecay, penalties }: Pick<LogregSettings, "lr" | "weightDecay" | "penalties">) {
+  return {
+    lr: readNumbers(lr, "--lr"),
+    weightDecay: readNumbers(weightDecay, "--weight-decay"),
+    penalties: readNumbers(penalties, "--penalties"),
+  };
 }

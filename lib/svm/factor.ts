@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { cholesky } from "./cholesky.js";
+import { cholesky } from "../matrices/cholesky.js";
 
 /** L of a symmetric positive definite matrix L·Lᵀ, of which single precision is enough. */
 export interface Factor {

@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { transposedTimes } from "../heads/matrix-product.js";
+import { cholesky, independent, inverse, solve, type Triangle } from "../matrices/cholesky.js";
 import { random } from "../random.js";
-import { cholesky, independent, inverse, solve, type Triangle } from "./cholesky.js";
 import type { RowProducts } from "./products.js";
 
 /**

@@ -11,7 +11,8 @@ import type { Progress } from "../../../lib/progress.js";
 import { evalLogreg, type EvalLogregOptions } from "../../../lib/protocols/cog/logreg.js";
 import { cogResults } from "../../../lib/protocols/cog/print-results.js";
 import { cogTransform } from "../../../lib/protocols/cog/transform.js";
-import { readRecord, type ResultRecord } from "../../../lib/results/record.js";
+import { type LayerResult, readRecord, type ResultRecord } from "../../../lib/results/record.js";
+import { formatTable } from "../../../lib/results/table.js";
 import { temporaryFolder } from "../../command-line.js";
 import { golden, goldenPath, root } from "../../golden.js";
 import { testWithPython } from "../../python.js";
@@ -29,7 +30,7 @@ const percentOf = ({ results }: ResultRecord) => ({
   top1: 100 * results[0]!.metrics.top1!.mean,
   top5: 100 * results[0]!.metrics.top5!.mean,
 });
-const brief = { search: "random" as const, trials: 3, epochs: 4, seeds: [22] };
+const brief = { search: "random" as const, trials: 3, epochs: 4, penalties: [1e-3, 1e-4, 1e-5], seeds: [22] };
 
 async function complaint(work: Promise<unknown>): Promise<string> {
   const error: unknown = await work.catch((thrown: unknown) => thrown);
@@ -48,8 +49,32 @@ describe("the whole protocol is as good as CoG's own program", () => {
 
   test("on all images", async () => {
     const { mean_top1, mean_top5 } = golden<Searched>("cog/search_full.json");
-    const { top1, top5 } = percentOf(await evaluated({ seeds, trials: 11 }));
+    const record = await evaluated({ seeds, trials: 11 });
+    const { top1, top5 } = percentOf(record);
     expect(Math.abs(top1 - mean_top1)).toBeLessThan(1.5);
+    expect(Math.abs(top5 - mean_top5)).toBeLessThan(1);
+    // The fast way tells how near to the least it came, and validation names the better one.
+    const [sgd, lbfgs] = record.results as [LayerResult, LayerResult];
+    expect([sgd.head, lbfgs.head]).toEqual(["logreg", "logreg_lbfgs"]);
+    for (const { solution, trials } of lbfgs.logreg!.seeds) {
+      expect(solution!.gap).toBeLessThan(1e-4);
+      expect(solution!.passes).toBeGreaterThan(trials.length);
+    }
+    const better = lbfgs.selection!.mean > sgd.selection!.mean ? lbfgs : sgd;
+    for (const one of [sgd, lbfgs]) expect(one.logreg!.better).toBe(one === better);
+    const table = formatTable(record, { kind: "markdown" });
+    expect(table).toMatch(
+      /- L-BFGS took [\d to]+ passes over the images; .* at most: features logistic regression, L-BFGS\n/,
+    );
+    expect(table.split("\n").filter((line) => line.startsWith("- By validation the better method, "))).toEqual([
+      expect.stringMatching(better === lbfgs ? /L-BFGS$/ : /logistic regression$/),
+    ]);
+  });
+
+  test("by the fast way, over its five seeds", async () => {
+    const { mean_top1, mean_top5 } = golden<Searched>("cog/search_full.json");
+    const { top1, top5 } = percentOf(await evaluated({ methods: ["lbfgs"] }));
+    expect(Math.abs(top1 - mean_top1)).toBeLessThan(1);
     expect(Math.abs(top5 - mean_top5)).toBeLessThan(1);
   });
 
@@ -117,7 +142,7 @@ describe("a run", () => {
     const metrics = (one: ResultRecord) => one.results.map(({ logreg, metrics: own }) => ({ logreg, own }));
     const settings = { ...brief, search: "tpe" as const, trials: 12, seeds: [22, 37] };
     const stopped = path.join(folder, "stopped");
-    for (const steps of [2, 7, 9, 11]) {
+    for (const steps of [2, 7, 9, 11, 7]) {
       const controller = new AbortController();
       let made = 0;
       const progress: Progress = {
@@ -173,7 +198,7 @@ describe("of few images", () => {
     const shots = async (count: number, asPublished: boolean) => {
       const { results, selection } = await evaluated({ ...brief, shots: count, asPublished });
       const values = results[0]!.logreg!.seeds[0]!.trials.map((trial) => trial.selection!);
-      return { on: selection.on, notes: results[0]!.notes, values, head: results[0]!.head };
+      return { on: selection.on, notes: results[0]!.notes, values, heads: results.map(({ head }) => head) };
     };
     const [two, published, one] = [await shots(2, false), await shots(2, true), await shots(1, false)];
     // Of 20 classes one image each is held out; as published a fifth of all images.
@@ -181,9 +206,14 @@ describe("of few images", () => {
     for (const value of published.values) expect(160 * value).toBeCloseTo(Math.round(160 * value), 9);
     expect(two.on).toBe("held-out 20 % of the drawn images");
     expect(published.on).toBe("held-out 20 % of train");
+    expect([two.heads, published.heads]).toEqual([["logreg_n2", "logreg_lbfgs_n2"], ["logreg_n2"]]);
     expect(published.notes[0]).toMatch(/^As published, settings for 2 images a class are chosen on a fifth/);
-    expect(one).toMatchObject({ on: null, values: [], head: "logreg_n1" });
+    expect(one).toMatchObject({ on: null, values: [], heads: ["logreg_n1", "logreg_lbfgs_n1"] });
     expect(one.notes[0]).toMatch(/middle of its range$/);
+    const { results } = await evaluated({ ...brief, shots: 1, methods: ["lbfgs"] });
+    expect(results.map(({ head, chosen, logreg }) => ({ head, chosen, better: logreg!.better }))).toEqual([
+      { head: "logreg_lbfgs_n1", chosen: { penalty: 1e-4 }, better: undefined },
+    ]);
   });
 
   test("a class of four is trained on; as published it is not", async () => {
@@ -216,6 +246,10 @@ describe("is refused in a sentence", () => {
     expect(await complaint(evaluated({ ...brief, seeds: [1, 1] }))).toMatch(/^Expected seeds, each once,/);
     expect(await complaint(evaluated({ ...brief, lr: [1, 2] }))).toMatch(/^Expected a range or one value for --lr/);
     expect(await complaint(evaluated({ ...brief, layers: ["res5"] }))).toMatch(/^Expected a layer of the features/);
+    expect(await complaint(evaluated({ ...brief, asPublished: true, methods: ["sgd", "lbfgs"] }))).toMatch(
+      /^Expected sgd alone for --methods with --as-published/,
+    );
+    expect(await complaint(evaluated({ ...brief, penalties: [1e-3, 0] }))).toMatch(/^Expected numbers above 0 for --penalties/); // prettier-ignore
     expect(await complaint(cogResults({ folder: path.join(folder, "nowhere") }))).toMatch(/^Expected a folder of CoG/);
     expect(await complaint(cogResults({ folder }))).toMatch(/^Expected finished seeds in .* but there is none$/);
   });

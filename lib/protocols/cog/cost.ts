@@ -8,11 +8,14 @@ import { logregHead, stepsPerEpoch, trainLogreg } from "./training.js";
 /** Settings of a measured step; a search trains about so many side by side. */
 const together = 10;
 
+/** Passes over the images that L-BFGS takes, about, each as long as an epoch of one setting (docs/benchmarks.md). */
+const passes = 60;
+
 /** Steps that are measured. */
 const measured = 3;
 
 /**
- * Seconds that the search and the last training of one seed take, about, from a few steps on images like those.
+ * Seconds that the searches and the last trainings of one seed take, about, from a few steps on images like those.
  *
  * @param options.images of the last training.
  */
@@ -23,14 +26,18 @@ export async function trainingSeconds(options: {
   protocol: LogregProtocol;
 }): Promise<number> {
   const { images, protocol } = options;
-  const { trials, epochs, valFraction, batchSize } = protocol;
+  const { trials, epochs, valFraction, batchSize, methods } = protocol;
   const searched = Math.max(1, Math.round((1 - valFraction) * images));
   const steps = (rows: number) => epochs * stepsPerEpoch({ rows, batchSize });
   const one = await stepSeconds({ ...options, settings: 1 });
+  const fast = methods.includes("lbfgs") ? passes * stepsPerEpoch({ rows: images, batchSize }) * one : 0;
+  if (!methods.includes("sgd")) return fast;
   // The last training is watched, which costs about another step, and judged on the test images.
   const last = 2 * steps(images) * one;
-  if (onlySetting(protocol)) return last;
-  return ((trials * steps(searched)) / together) * (await stepSeconds({ ...options, settings: together })) + last;
+  if (onlySetting(protocol)) return fast + last;
+  return (
+    fast + last + ((trials * steps(searched)) / together) * (await stepSeconds({ ...options, settings: together }))
+  );
 }
 
 /** Seconds of a step of so many settings. */

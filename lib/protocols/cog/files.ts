@@ -4,6 +4,7 @@ import path from "node:path";
 import { bytes, called, dictionary, float, list, named, pickleOf } from "../../checkpoints/pickle-writer.js";
 import { torchArchive } from "../../checkpoints/torch-writer.js";
 import { writeFileAtomic, writeJson, writePiecesAtomic } from "../../files.js";
+import { transposed } from "../../matrices/transposed.js";
 import { pythonFloat } from "../../python-float.js";
 import type { LogregFit, LogregTask } from "./method.js";
 import type { Tally } from "./tally.js";
@@ -26,15 +27,13 @@ import type { EpochLog } from "./training.js";
  */
 export async function writeCogFiles(options: { folder: string; task: LogregTask; fit: LogregFit }): Promise<void> {
   const { folder, task, fit } = options;
-  const { layer, classes, seed, settings } = task;
+  const { settings } = task;
   const { epochs = [] } = fit;
   const { lr, weightDecay } = fit.chosen as Record<string, number>;
   const final = path.join(folder, `final-lr-${pythonFloat(lr!)}_wd-${pythonFloat(weightDecay!)}`);
   const earlier = (await fs.readdir(folder)).filter((name) => name.startsWith("final-"));
   for (const name of earlier) await fs.rm(path.join(folder, name), { recursive: true, force: true });
-  const { weight, bias } = fit.weights;
-  const rows = transposed(weight, layer.width, classes);
-  await writeJson(path.join(folder, "arguments.json"), { ...settings, seeds: undefined, seed });
+  await writeJson(path.join(folder, "arguments.json"), { ...settings, seeds: undefined, seed: task.seed });
   await writeFileAtomic(
     path.join(final, "logs.pkl"),
     logsPickle(
@@ -47,8 +46,17 @@ export async function writeCogFiles(options: { folder: string; task: LogregTask;
     path.join(final, "preds.pkl"),
     await predictionsPickle(epochs.map(({ predicted }) => predicted)),
   );
+  await writeModel({ folder: final, task, fit });
+}
+
+/** `model.pth`, the state dictionary of torch.nn.Linear, and `model.txt`, which tells what it is. */
+export async function writeModel(options: { folder: string; task: LogregTask; fit: LogregFit }): Promise<void> {
+  const { folder, task, fit } = options;
+  const { layer, classes } = task;
+  const { weight, bias } = fit.weights;
+  const rows = transposed(weight, layer.width, classes);
   await writePiecesAtomic(
-    path.join(final, "model.pth"),
+    path.join(folder, "model.pth"),
     torchArchive({
       name: "model",
       values: {
@@ -58,7 +66,7 @@ export async function writeCogFiles(options: { folder: string; task: LogregTask;
     }),
   );
   const text = `Linear(in_features=${layer.width}, out_features=${classes}, bias=True)\n`;
-  await writeFileAtomic(path.join(final, "model.txt"), text);
+  await writeFileAtomic(path.join(folder, "model.txt"), text);
 }
 
 function logsPickle({ settings: { epochs } }: LogregTask, logs: EpochLog[], lr: number): Buffer {
@@ -82,14 +90,6 @@ async function predictionsPickle(predictions: Int32Array[]): Promise<Buffer> {
     tensors.push(called(load, [bytes(Buffer.concat(pieces))]));
   }
   return pickleOf(list(tensors));
-}
-
-function transposed(matrix: Float32Array, rows: number, columns: number): Float32Array {
-  const turned = new Float32Array(matrix.length);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) turned[column * rows + row] = matrix[row * columns + column]!;
-  }
-  return turned;
 }
 
 function bytesOf(values: Float32Array): Uint8Array {

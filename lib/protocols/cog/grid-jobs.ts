@@ -5,7 +5,7 @@ import { openFeatures } from "../../features/open-features.js";
 import { exists } from "../../files.js";
 import type { Numbers } from "../../search/range.js";
 import { type GridOptions, type GridRun, lastLayer } from "./grid.js";
-import { logregDefaults } from "./protocol.js";
+import { logregProtocolOf } from "./protocol.js";
 
 /**
  * A run of the grid as a command of this program, for a process or a machine of its own. What it leaves in its folder is
@@ -14,17 +14,19 @@ import { logregDefaults } from "./protocol.js";
 export async function runArguments(run: GridRun, options: Pick<GridOptions, "layer" | "protocol">): Promise<string[]> {
   const { features, shots, out } = run;
   const { layer = await lastLayerAt(features) } = options;
-  const protocol = { ...logregDefaults, ...options.protocol };
+  const protocol = logregProtocolOf(options.protocol ?? {});
   const values = {
     features,
     layers: layer,
     ...(shots !== undefined && { shots }),
     out,
     seeds: protocol.seeds.join(),
+    methods: protocol.methods.join(),
     search: protocol.search,
     trials: protocol.trials,
     lr: textOf(protocol.lr),
     "weight-decay": textOf(protocol.weightDecay),
+    penalties: textOf(protocol.penalties),
     epochs: protocol.epochs,
     "batch-size": protocol.batchSize,
     "val-fraction": protocol.valFraction,
@@ -42,10 +44,10 @@ export async function runArguments(run: GridRun, options: Pick<GridOptions, "lay
 
 /** How many of its seeds a run has finished. */
 export async function finishedSeeds({ out }: GridRun, { protocol }: Pick<GridOptions, "protocol">): Promise<number> {
-  const { seeds } = { ...logregDefaults, ...protocol };
+  const { seeds, methods } = logregProtocolOf(protocol ?? {});
   if (await exists(path.join(out, "result.json"))) return seeds.length;
   const units = await fs.readdir(path.join(out, "training")).catch(() => []);
-  return units.filter((name) => name.endsWith(".json")).length;
+  return Math.floor(units.filter((name) => name.endsWith(".json")).length / methods.length);
 }
 
 async function lastLayerAt(spec: string): Promise<string> {

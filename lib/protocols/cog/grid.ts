@@ -11,8 +11,9 @@ import { writeLevels } from "../../results/level-files.js";
 import type { LevelResult } from "../../results/levels.js";
 import { readRecord, type ResultRecord } from "../../results/record.js";
 import { trainingSeconds } from "./cost.js";
-import { evalLogreg } from "./logreg.js";
-import { type LogregProtocol, logregDefaults } from "./protocol.js";
+import { evalLogreg, logregMethods } from "./logreg.js";
+import { type LogregMethodName, type LogregProtocol, logregProtocolOf } from "./protocol.js";
+import { headName } from "./record.js";
 
 /** A model, by the name that tables show and by its folders. */
 export interface GridModel {
@@ -33,6 +34,8 @@ export interface GridOptions {
   layer?: string;
   /** Of every run. Default: CoG's settings. */
   protocol?: Partial<Omit<LogregProtocol, "shots">>;
+  /** Whose numbers are shown, of the protocol's methods. Default: the first's. */
+  show?: LogregMethodName;
   /** Folder of all runs; each has its own in it, that of `eval-logreg`. */
   out: string;
   /** How runs are done that are not finished, e.g. as jobs of a cluster. Default: here, one after another. */
@@ -94,7 +97,8 @@ function datasetOf(level: string): string {
 export async function planGrid(options: GridOptions): Promise<GridPlan> {
   const runs = gridRuns(options);
   await checkFeatures(runs);
-  const protocol = { ...logregDefaults, ...options.protocol };
+  const protocol = logregProtocolOf(options.protocol ?? {});
+  shownMethod(options);
   const { seeds } = protocol;
   const missing: GridRun[] = [];
   for (const run of runs) if (!(await exists(path.join(run.out, "result.json")))) missing.push(run);
@@ -127,11 +131,12 @@ export async function planGrid(options: GridOptions): Promise<GridPlan> {
  */
 export async function runGrid(options: GridOptions): Promise<LevelResult[]> {
   const { out, execute = (some: GridRun[]) => runHere(some, options) } = options;
+  const shown = shownMethod(options);
   const runs = gridRuns(options);
   await checkFeatures(runs);
   await execute(runs);
   const results: LevelResult[] = [];
-  for (const run of runs) results.push(resultOf(run, await readRecord(run.out)));
+  for (const run of runs) results.push(resultOf(run, await readRecord(run.out), shown));
   await writeLevels({ out, results });
   return results;
 }
@@ -181,13 +186,23 @@ async function checkFeatures(runs: GridRun[]): Promise<void> {
   });
 }
 
-function resultOf({ model, level, shots }: GridRun, { results, seeds }: ResultRecord): LevelResult {
-  const { metrics, logreg } = results[0]!;
+function shownMethod({ show, protocol = {} }: GridOptions): LogregMethodName {
+  const { methods } = logregProtocolOf(protocol);
+  const shown = show ?? methods[0]!;
+  if (!methods.includes(shown)) throw expected(`one of --methods (${methods.join(", ")})`, "--show", shown);
+  return shown;
+}
+
+function resultOf({ model, level, shots }: GridRun, record: ResultRecord, shown: LogregMethodName): LevelResult {
+  const { results, seeds } = record;
+  const method = logregMethods[shown];
+  const { metrics, logreg } = results.find(({ head }) => head === headName(method, { shots }))!;
   return {
     model: model.name,
     level,
     shots: shots ?? null,
     seeds,
+    head: method.head,
     top1: metrics.top1!,
     ...(metrics.top5 && { top5: metrics.top5 }),
     chosen: logreg!.seeds.map(({ chosen }) => chosen),

@@ -13,10 +13,10 @@ import { openRunFolder, writeRecord } from "../../results/run-folder.js";
 import { fileNameOf, layerFileName } from "../../results/wording.js";
 import { targetsOf } from "../../training/passes.js";
 import { planSplits, type SplitPlan } from "../splits.js";
-import { writeCogFiles } from "./files.js";
+import { lbfgsMethod, penaltiesOf } from "./lbfgs.js";
 import type { LogregFit, LogregMethod, LogregTask } from "./method.js";
 import { notesOf, partsOf } from "./parts.js";
-import { type LogregProtocol, logregDefaults } from "./protocol.js";
+import { type LogregMethodName, type LogregProtocol, logregProtocolOf } from "./protocol.js";
 import { headName, logregProtocol, logregRecord } from "./record.js";
 import { sgdMethod } from "./sgd.js";
 
@@ -43,19 +43,19 @@ export interface LogregRun {
   layers: FeatureLayer[];
   out?: string;
   key: string;
-  /** What a reader of every number should know. */
+  /** What a reader of every number should know whose setting was chosen. */
   notes: string[];
   progress: Progress;
   signal?: AbortSignal;
 }
 
 /** What they find of a layer stands side by side in the record. */
-const methods: LogregMethod[] = [sgdMethod];
+export const logregMethods: Record<LogregMethodName, LogregMethod> = { sgd: sgdMethod, lbfgs: lbfgsMethod };
 
 /** What a method found of one layer, seed by seed. */
 export interface FoundLogreg {
   layer: FeatureLayer;
-  head: string;
+  method: LogregMethod;
   fits: SeedFit[];
 }
 
@@ -89,12 +89,13 @@ export async function evalLogreg(options: EvalLogregOptions): Promise<ResultReco
   }
   const started = Date.now();
   const found: FoundLogreg[] = [];
+  const methods = run.settings.methods.map((name) => logregMethods[name]);
   for (const layer of run.layers) {
-    for (const method of methods) {
-      const fits: SeedFit[] = [];
-      for (const seed of run.settings.seeds) fits.push(await seedFit({ run, layer, method, seed }));
-      found.push({ layer, head: method.head, fits });
+    const own = methods.map((method): FoundLogreg => ({ layer, method, fits: [] }));
+    for (const seed of run.settings.seeds) {
+      for (const { method, fits } of own) fits.push(await seedFit({ run, layer, method, seed }));
     }
+    found.push(...own);
   }
   const record = logregRecord({ run, found, startedAt, trainSeconds: (Date.now() - started) / 1000 });
   if (run.out !== undefined) {
@@ -115,7 +116,7 @@ async function finishedRecord(out: string, { data }: FeatureSet): Promise<Result
 
 function prepare(options: EvalLogregOptions): LogregRun {
   const { features, out, progress = silent, signal } = options;
-  const settings = logregSettingsOf(options);
+  const settings = logregProtocolOf(options);
   checkSettings(settings);
   const plan = planSplits({ ...settings, splits: features.splits, valFraction: 0, splitSeed: 0, choice: false });
   const known = plan.train.source.layers;
@@ -140,18 +141,19 @@ function prepare(options: EvalLogregOptions): LogregRun {
   };
 }
 
-/** What is given, and CoG's settings for what is not. */
-function logregSettingsOf(options: EvalLogregOptions): LogregProtocol {
-  const names = [...Object.keys(logregDefaults), "shots"] as (keyof LogregProtocol)[];
-  const given = names.map((name) => [name, options[name]] as const).filter(([, value]) => value !== undefined);
-  return { ...logregDefaults, ...(Object.fromEntries(given) as Partial<LogregProtocol>) };
-}
-
-function checkSettings({ seeds, shots, trials, epochs, batchSize, valFraction }: LogregProtocol): void {
+function checkSettings(settings: LogregProtocol): void {
+  const { seeds, shots, trials, epochs, batchSize, valFraction, methods, asPublished } = settings;
   const isCount = (value: number) => Number.isSafeInteger(value) && value >= 1;
   if (seeds.length === 0 || new Set(seeds).size < seeds.length) throw expected("seeds, each once,", "--seeds", seeds);
   for (const [flag, value] of Object.entries({ shots, trials, epochs, "batch-size": batchSize })) {
     if (value !== undefined && !isCount(value)) throw expected("a whole number from 1", `--${flag}`, value);
+  }
+  if (methods.length === 0) throw expected("sgd, lbfgs or both", "--methods", methods);
+  if (asPublished && methods.includes("lbfgs")) {
+    throw expected("sgd alone", "--methods with --as-published", methods, "CoG knows no other method.");
+  }
+  for (const penalty of penaltiesOf(settings)) {
+    if (!(penalty > 0)) throw expected("numbers above 0", "--penalties", penalty);
   }
   if (!(valFraction > 0 && valFraction < 1)) throw expected("a number in (0, 1)", "--val-fraction", valFraction);
 }
@@ -185,7 +187,7 @@ async function seedFit(options: {
     signal,
   };
   const fit = await method.fit(task);
-  if (folder !== undefined && method === sgdMethod) await writeCogFiles({ folder, task, fit });
+  if (folder !== undefined) await method.write({ folder, task, fit });
   const { weights: _, epochs: __, answers: given, ...kept } = fit;
   const answers = { predicted: Array.from(given.predicted), probability: Array.from(given.probability) };
   const result: SeedFit = { ...kept, answers, seed, images: parts.train.rows.length };
@@ -194,9 +196,9 @@ async function seedFit(options: {
 }
 
 /** What was said of each reported image, for paired tests between runs. */
-async function writeAnswers(out: string, run: LogregRun, { layer, head, fits }: FoundLogreg): Promise<void> {
+async function writeAnswers(out: string, run: LogregRun, { layer, method, fits }: FoundLogreg): Promise<void> {
   const { source, rows } = run.plan.report;
-  const name = fileNameOf({ layer: layer.name, head: headName(head, run.settings) });
+  const name = fileNameOf({ layer: layer.name, head: headName(method, run.settings) });
   const ids = Array.from(rows, (row) => source.ids[row]!);
   const targets = targetsOf(source, rows);
   await fs.mkdir(path.join(out, "predictions"), { recursive: true });

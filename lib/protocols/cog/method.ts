@@ -3,7 +3,7 @@ import type { HeadWeights } from "../../heads/head.js";
 import type { Progress } from "../../progress.js";
 import type { Setting } from "../../results/record.js";
 import type { Part } from "../splits.js";
-import type { LogregProtocol } from "./protocol.js";
+import type { LogregMethodName, LogregProtocol } from "./protocol.js";
 import type { Answers } from "./tally.js";
 import type { EpochLog } from "./training.js";
 
@@ -44,6 +44,8 @@ export interface LogregFit {
   top5: number;
   /** Whether the last training came to its end. */
   converged: boolean;
+  /** Of methods that look for the least of a loss. */
+  solution?: LogregSolution;
   weights: HeadWeights;
   /** Of the images that are reported. */
   answers: Answers;
@@ -51,9 +53,22 @@ export interface LogregFit {
   epochs?: { log: EpochLog; predicted: Int32Array }[];
 }
 
+/** How the least of a loss was found. */
+export interface LogregSolution {
+  /** What the next Newton step would gain of the last training, as a part of its objective. */
+  gap: number;
+  /** Passes over images: those of the choice, and all. */
+  passes: number;
+}
+
 /** A way to find the logistic regression of a task. */
 export interface LogregMethod {
-  /** What the record calls the head that it gives: `logreg` for CoG's, whose files are its. */
+  name: LogregMethodName;
+  /** What the record calls the head that it gives. */
   head: string;
+  /** Whether there is anything to choose. */
+  searches(settings: LogregProtocol): boolean;
   fit(task: LogregTask): Promise<LogregFit>;
+  /** Writes what it found to the seed's folder. */
+  write(options: { folder: string; task: LogregTask; fit: LogregFit }): Promise<void>;
 }

@@ -3,13 +3,11 @@ import { random } from "../../random.js";
 import type { Part, SplitPlan } from "../splits.js";
 import type { LogregTask } from "./method.js";
 import type { LogregProtocol } from "./protocol.js";
-import { onlySetting } from "./search.js";
 import { drawShots, holdOut, type Permutation } from "./split.js";
 
-/** What a reader of every number should know. */
-export function notesOf({ asPublished, shots, lr, weightDecay }: LogregProtocol): string[] {
-  const searched = onlySetting({ lr, weightDecay }) === undefined;
-  if (!searched || shots === undefined) return [];
+/** What a reader of every number should know whose setting was chosen. */
+export function notesOf({ asPublished, shots }: LogregProtocol): string[] {
+  if (shots === undefined) return [];
   if (asPublished) {
     return [
       `As published, settings for ${shots} images a class are chosen on a fifth of all images of each class, which is more labels than ${shots}`,

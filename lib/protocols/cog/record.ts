@@ -1,7 +1,9 @@
 import { headParameters } from "../../heads/head.js";
 import { type LayerResult, type ResultRecord, type Setting, spread } from "../../results/record.js";
+import { numberText, percent } from "../../results/wording.js";
 import { provenance } from "../provenance.js";
 import type { FoundLogreg, LogregRun, SeedFit } from "./logreg.js";
+import type { LogregMethod } from "./method.js";
 import type { LogregProtocol } from "./protocol.js";
 import { logregHead } from "./training.js";
 
@@ -39,12 +41,14 @@ export function logregRecord(options: {
       reportedOn,
       selectedOnReported: false,
     },
-    results: found.map((one) => layerResult(run, one)),
+    results: run.layers.flatMap((layer) =>
+      compared(found.filter((one) => one.layer === layer).map((one) => layerResult(run, one))),
+    ),
     ...provenance({ features, startedAt, trainSeconds }),
   };
 }
 
-function layerResult({ features, settings, notes }: LogregRun, { layer, head, fits }: FoundLogreg): LayerResult {
+function layerResult({ features, settings, notes }: LogregRun, { layer, method, fits }: FoundLogreg): LayerResult {
   const { shots, normalize } = settings;
   const classes = features.classes.length;
   const selections = fits.map(({ selection }) => selection);
@@ -52,7 +56,7 @@ function layerResult({ features, settings, notes }: LogregRun, { layer, head, fi
     layer: layer.name,
     shape: layer.shape,
     width: layer.width,
-    head: headName(head, settings),
+    head: headName(method, settings),
     parameters: headParameters(logregHead(layer, normalize), classes),
     chosen: common(fits.map(({ chosen }) => chosen)),
     metrics: {
@@ -64,14 +68,42 @@ function layerResult({ features, settings, notes }: LogregRun, { layer, head, fi
     converged: fits.every(({ converged }) => converged),
     logreg: {
       shots: shots ?? null,
-      seeds: fits.map(({ seed, images, chosen, trials }) => ({ seed, images, chosen, trials })),
+      seeds: fits.map(({ seed, images, chosen, trials, solution }) => ({ seed, images, chosen, trials, solution })),
     },
-    notes,
+    notes: [...(method.searches(settings) ? notes : []), ...convergenceOf(fits)],
   };
 }
 
+/** Says of the methods of a layer which is the better one on the images of the choice: never on those that are reported. */
+function compared(results: LayerResult[]): LayerResult[] {
+  const means = results.map(({ selection }) => selection?.mean);
+  if (results.length < 2 || !means.every((mean) => mean !== undefined)) return results;
+  const best = means.indexOf(Math.max(...means));
+  return results.map((result, i) => {
+    const others = means.filter((_, j) => j !== i).map((mean) => percent(mean, 1));
+    const note = `By validation the better method, ${percent(means[i]!, 1)} % to ${others.join(", ")} %`;
+    return {
+      ...result,
+      logreg: { ...result.logreg!, better: i === best },
+      notes: i === best ? [...result.notes, note] : result.notes,
+    };
+  });
+}
+
+/** How near to its least the loss came. */
+function convergenceOf(fits: SeedFit[]): string[] {
+  const solutions = fits.flatMap(({ solution }) => solution ?? []);
+  if (solutions.length === 0) return [];
+  const gap = Math.max(...solutions.map((one) => one.gap));
+  const passes = solutions.map((one) => one.passes);
+  const range = [...new Set([Math.min(...passes), Math.max(...passes)])].join(" to ");
+  return [
+    `L-BFGS took ${range} passes over the images; a further step would gain ${numberText(gap)} of the loss at most`,
+  ];
+}
+
 /** What the record calls a method's head: with its number of shots. */
-export function headName(head: string, { shots }: Pick<LogregProtocol, "shots">): string {
+export function headName({ head }: LogregMethod, { shots }: Pick<LogregProtocol, "shots">): string {
   return shots === undefined ? head : `${head}_n${shots}`;
 }
 

@@ -5,17 +5,11 @@ import { openStudyJournal } from "../../results/study-journal.js";
 import { halve, planHalving } from "../../search/halving.js";
 import { between, type Numbers, type Range } from "../../search/range.js";
 import { type SearchTrial, trialsOf } from "../../search/space.js";
-import { openStudy, type Study } from "../../search/study.js";
+import { openStudy, roundSize, type Study } from "../../search/study.js";
 import { stepOverhead } from "../../training/cost.js";
 import type { LogregTask, LogregTrial } from "./method.js";
 import { logregHead, logregSchedule, type LogregSetting, stepsPerEpoch } from "./training.js";
 import type { Tally } from "./tally.js";
-
-/** Trials of TPE that are trained side by side, once chance alone no longer draws them; as published one. */
-const together = 5;
-
-/** Trials that chance alone draws: they do not wait for each other. */
-const startup = 10;
 
 /** Trains settings from their beginning for so many epochs and judges them on the images of the choice. */
 export type Judge = (settings: LogregSetting[], epochs: number) => Promise<Tally[]>;
@@ -93,8 +87,7 @@ async function study(task: LogregTask, judge: Judge): Promise<Tried[]> {
       : openStudyJournal({ ...options, file: path.join(folder, "study.jsonl"), name: studyName(task) });
   const settingOf = (parameters: Record<string, number>) =>
     ({ ...Object.fromEntries(fixed), ...parameters }) as unknown as LogregSetting;
-  const atOnce = (asked: number) =>
-    search === "random" ? count : asked < startup ? startup - asked : asPublished ? 1 : together;
+  const atOnce = (asked: number) => (search === "random" ? count : roundSize(asked, asPublished ? 1 : undefined));
   try {
     for (;;) {
       const { trials } = open;

@@ -4,6 +4,7 @@ import path from "node:path";
 import { digestOf } from "../../files.js";
 import { initialWeights } from "../../heads/head.js";
 import { random } from "../../random.js";
+import { writeCogFiles } from "./files.js";
 import type { LogregFit, LogregMethod, LogregTask } from "./method.js";
 import { middleSetting, onlySetting, searchSetting } from "./search.js";
 import { type Answers, answersOf, type Tally, tallyOf } from "./tally.js";
@@ -13,7 +14,13 @@ import { type EpochLog, logregHead, type LogregSetting, stepsPerEpoch, trainLogr
  * CoG's method: SGD under settings that are searched on the images of the choice; then, from its beginning, under the
  * best of them on all images. What the last epoch gives is the result.
  */
-export const sgdMethod: LogregMethod = { head: "logreg", fit };
+export const sgdMethod: LogregMethod = {
+  name: "sgd",
+  head: "logreg",
+  searches: (settings) => onlySetting(settings) === undefined,
+  fit,
+  write: writeCogFiles,
+};
 
 async function fit(task: LogregTask): Promise<LogregFit> {
   const { settings, choice } = task;

@@ -79,18 +79,13 @@ export function logregHead({ name, shape }: FeatureLayer, normalize: boolean): H
   return { ...linearHead({ layer: name, shape, name: "fc" }), name: "logreg", input: normalize ? "l2" : "raw" };
 }
 
-/**
- * Trains settings side by side, each as a training of its own would: mean cross-entropy, SGD with momentum 0.9.
- *
- * @returns the trained bank, of one head and one seed; the caller disposes it.
- * @throws what the signal gives as its reason, where it stops the training; it is saved first.
- */
-export async function trainLogreg(options: LogregTraining): Promise<HeadBank> {
-  const { train, layer, classes, settings, epochs, start, checkpoint, watch, onSteps, signal } = options;
-  const { scheduleEpochs = epochs } = options;
-  const schedule = logregSchedule(scheduleEpochs);
-  const spec = logregHead(layer, options.normalize);
-  const bank = createHeadBank({
+/** Logistic regressions side by side, from where they start; the caller disposes the bank, which is of one head and one seed. */
+export function logregBank(
+  options: Pick<LogregTraining, "layer" | "classes" | "normalize" | "settings" | "start"> & { schedule: Schedule },
+): HeadBank {
+  const { layer, classes, normalize, settings, start, schedule } = options;
+  const spec = logregHead(layer, normalize);
+  return createHeadBank({
     heads: [{ spec, trials: settings.map((setting) => ({ ...setting, optimizer: momentum, schedule })) }],
     seeds: [0],
     classes,
@@ -98,6 +93,19 @@ export async function trainLogreg(options: LogregTraining): Promise<HeadBank> {
     regularised: { bias: true, norm: false },
     initial: () => start,
   });
+}
+
+/**
+ * Trains settings side by side, each as a training of its own would: mean cross-entropy, SGD with momentum 0.9.
+ *
+ * @returns the trained bank, of one head and one seed; the caller disposes it.
+ * @throws what the signal gives as its reason, where it stops the training; it is saved first.
+ */
+export async function trainLogreg(options: LogregTraining): Promise<HeadBank> {
+  const { train, classes, epochs, checkpoint, watch, onSteps, signal } = options;
+  const { scheduleEpochs = epochs } = options;
+  const bank = logregBank({ ...options, schedule: logregSchedule(scheduleEpochs) });
+  const layers = [options.layer.name];
   const perEpoch = stepsPerEpoch({ rows: train.rows.length, batchSize: options.batchSize });
   const batchSize = Math.min(options.batchSize, train.rows.length);
   const { source } = train;
@@ -110,7 +118,7 @@ export async function trainLogreg(options: LogregTraining): Promise<HeadBank> {
     for (let { epoch, step } = from; epoch < epochs; epoch++, step = 0) {
       const order = Uint32Array.from(options.order(epoch), (at) => train.rows[at]!).subarray(step * batchSize);
       sums = watch && tallySums(bank, classes);
-      for await (const { rows, features } of source.pass({ rows: order, batchSize, layers: spec.reads })) {
+      for await (const { rows, features } of source.pass({ rows: order, batchSize, layers })) {
         const targets = targetsOf(source, rows);
         sums?.add({ features, labels: targets });
         const moment = { epoch, epochs, step, stepsPerEpoch: perEpoch };

@@ -7,16 +7,6 @@ import { openStudy, type Study } from "../../search/study.js";
 import type { LinearRun } from "./linear.js";
 import { linearStudySpace } from "./trials.js";
 
-/** Trials that chance draws are trained at once; those that are learnt go by fives, of which none knows the others' values. */
-const [startup, batch] = [10, 5];
-
-/** How many trials of a head are trained together, one bank after another. */
-export function studyRounds(trials: number): number[] {
-  const later = Math.max(0, trials - startup);
-  const fives = Array.from({ length: Math.ceil(later / batch) }, (_, i) => Math.min(batch, later - i * batch));
-  return [Math.min(startup, trials), ...fives];
-}
-
 /**
  * Asks a study of each head for its trials, round by round, and tells it their scores. A diverged trial has a score of 0,
  * so that what is near it is not tried again. A run that goes on asks the studies that the run before has kept.

@@ -10,6 +10,7 @@ import type { CandidateScore, Rung } from "../../search/halving.js";
 import { halve, planHalving } from "../../search/halving.js";
 import { trialSettings } from "../../search/setting.js";
 import type { SearchTrial } from "../../search/space.js";
+import { roundSizes } from "../../search/study.js";
 import { stepOverhead } from "../../training/cost.js";
 import type { Judgement, Score } from "../../training/judging.js";
 import type { Candidate, TrainingPlan } from "../../training/open-trainer.js";
@@ -24,7 +25,7 @@ import type { LinearRun } from "./linear.js";
 import { partsOf } from "./linear.js";
 import { withWidth } from "./heads.js";
 import { choose } from "./selection.js";
-import { askStudies, studyRounds } from "./studies.js";
+import { askStudies } from "./studies.js";
 import { scaledRate } from "./trials.js";
 
 /** All heads trained, the finalists at hand. */
@@ -115,7 +116,7 @@ export async function sweep(run: LinearRun): Promise<Sweep> {
 function rungsOf(run: LinearRun): Rung[] {
   const { settings, heads, plan, progress = silent } = run;
   const { epochs, search } = settings;
-  if (search === "tpe") return [...studyRounds(settings.trials!), 1].map((count) => ({ trials: count, epochs, rateFactor: 1 })); // prettier-ignore
+  if (search === "tpe") return [...roundSizes(settings.trials!), 1].map((count) => ({ trials: count, epochs, rateFactor: 1 })); // prettier-ignore
   const trials = run.trials[0]!;
   const all: Rung = { trials: trials.length, epochs, rateFactor: 1 };
   // In live features the pass through the backbone costs an epoch the same, however few trials are left.
