@@ -3,6 +3,7 @@ import { z } from "zod";
 import { expected } from "../errors.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
 import { deviceField, threadsField } from "./fields.js";
+import { checkLaunch, launchFields } from "./launch.js";
 import { logregFields, searchedOf, seedsField } from "./logreg.js";
 
 /** `cog`: the grid of ImageNet-CoG. */
@@ -47,6 +48,7 @@ export const cogSettings = defineSettings({
       .describe("Folder of the runs, the table and the figures")
       .meta({ placeholder: "DIR", expected: "a folder" }),
     dryRun: z.boolean().default(false).describe("Only say how much work it is, from measured steps"),
+    ...launchFields,
     ...logregFields,
     device: deviceField.meta({ group: "Machine" }),
     threads: threadsField.meta({ group: "Machine" }),
@@ -61,10 +63,16 @@ export const cogSettings = defineSettings({
         "npx frozen-eval cog --models sup_resnet50 --levels in1k,l1..l5 --shots all,1,2,4,8,16,32,64,128 --dry-run",
       meaning: "How much work the few-shot grid is.",
     },
+    {
+      command:
+        "npx frozen-eval cog --models sup_resnet50,dino_resnet50 --launch slurm:32 --slurm-cpus 8 --slurm-time 08:00:00",
+      meaning: "Every run a job of Slurm's, 32 at once; followed to the table.",
+    },
   ],
   check: (settings) => {
     levelsOf(settings);
     searchedOf(settings);
+    checkLaunch(settings);
   },
 });
 
