@@ -103,7 +103,7 @@ slurmTest(`job arrays on a Slurm of one node${reason}`, () => {
 
   test("the grid of ImageNet-CoG, cancelled half-way, goes on to the table of a grid that ran through here", async () => {
     writeCogFeatures(folder, "sup/resnet50");
-    const grid = ["cog", "--models", "sup_resnet50", "--levels", "l1..l2", "--shots", "all,2", "--device", "wasm", "--search", "random", "--trials", "2", "--epochs", "20", "--seeds", "22,37"]; // prettier-ignore
+    const grid = ["cog", "--models", "sup_resnet50", "--levels", "l1", "--shots", "all,2", "--device", "wasm", "--search", "random", "--trials", "2", "--epochs", "10", "--seeds", "22,37"]; // prettier-ignore
     const table = (out: string) => readFileSync(path.join(folder, out, "levels.csv"), "utf8");
     const submit = () =>
       startProcess([process.execPath, launcher("frozen-eval"), ...grid, "--out", "grid", "--launch", "slurm:1", "--slurm-cpus", "1"], folder, environment); // prettier-ignore
@@ -117,12 +117,12 @@ slurmTest(`job arrays on a Slurm of one node${reason}`, () => {
     ask("scancel", "--full", array!);
     const cancelled = await first.ended;
     expect(cancelled.status).toBe(2);
-    expect(cancelled.stderr).toMatch(/Expected 4 jobs to finish but job \d \(sup_resnet50 on l[12], .*\) ended: CANCELLED/); // prettier-ignore
+    expect(cancelled.stderr).toMatch(/Expected 2 jobs to finish but job \d \(sup_resnet50 on l1, .*\) ended: CANCELLED/); // prettier-ignore
     expect(existsSync(path.join(folder, "grid", "levels.csv"))).toBe(false);
 
     const second = await submit().ended;
     expect({ status: second.status, stderr: second.stderr }).toMatchObject({ status: 0 });
-    expect(second.stderr).toMatch(/submitted [1-4] jobs to Slurm as array \d+/);
+    expect(second.stderr).toMatch(/submitted [12] jobs? to Slurm as array \d+/);
     expect(table("grid")).toBe(table("here"));
   });
 

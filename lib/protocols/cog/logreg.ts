@@ -119,8 +119,8 @@ async function evaluate(run: LogregRun): Promise<ResultRecord> {
  * @throws UserError as `evalLogreg`, where settings are wrong or `out` holds another configuration.
  */
 export async function finishedLogreg(options: EvalLogregOptions & { out: string }): Promise<ResultRecord | undefined> {
-  const { out, resolved, features } = prepare(options);
-  await openRunFolder({ out, settings: resolved });
+  const { out, features } = options;
+  await openRunFolder({ out, settings: prepare(options).resolved });
   return finishedRecord(out, features);
 }
 
