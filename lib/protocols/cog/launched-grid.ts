@@ -2,7 +2,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 
 import type { Device } from "../../backend/backend.js";
-import { digestOf } from "../../files.js";
+import { digestOf, exists } from "../../files.js";
 import type { Job } from "../../launch/job.js";
 import { launch, type LaunchOptions } from "../../launch/launch.js";
 import type { LevelResult } from "../../results/levels.js";
@@ -38,8 +38,11 @@ async function jobOf(run: GridRun, options: LaunchGridOptions): Promise<Job> {
   signal?.throwIfAborted();
   const { seeds } = { ...logregDefaults, ...protocol };
   const argv = await withFeatures(run, options, async (given) => {
-    // A record of other images is not this run's: the job makes it anew.
-    if (!(await finishedLogreg(given))) await fs.rm(path.join(run.out, "result.json"), { force: true });
+    const record = path.join(run.out, "result.json");
+    const there = await exists(record);
+    const finished = await finishedLogreg(given);
+    // One of other images is not this run's: the job makes it anew. One that came while we looked a job at work has made.
+    if (there && !finished) await fs.rm(record);
     return [...(await runArguments(run, { protocol, layer: given.layers[0] })), "--device", device];
   });
   return { label: nameOfRun(run), argv, total: seeds.length, done: () => finishedSeeds(run, options) };
