@@ -29,8 +29,11 @@ const forbidden = {
   launch: [...left, "features", "training", "protocols", "results"],
   zoo: ["images", "datasets", "features", "protocols"],
 };
-// What one may reach all the same: a backbone's graph is continued by its poolings.
-const allowed = { backbones: ["!../convert/graph-builder.js", "!../convert/weight.js"] };
+// What one may reach all the same: a backbone's graph is continued by its poolings; jobs share the GPUs.
+const allowed = {
+  backbones: ["!../convert/graph-builder.js", "!../convert/weight.js"],
+  launch: ["!../backend/gpu.js"],
+};
 // The mathematics runs in a browser as it is: no files, no threads, no Buffer.
 const browser = ["heads", "optim", "search", "matrices", "svm", "logistic", "neighbours", "metrics"];
 

@@ -1,12 +1,12 @@
 import { spawnSync } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** The processes that a process has started to run a module. */
-export function childrenOf(parent: number, module: string): number[] {
+/** The processes that a process has started with a command in which a text occurs, e.g. the name of a module. */
+export function childrenOf(parent: number, text: string): number[] {
   const { stdout } = spawnSync("ps", ["-A", "-o", "pid=,ppid=,args="], { encoding: "utf8" });
   return stdout.split("\n").flatMap((line) => {
     const [pid, ppid] = line.trim().split(/\s+/).map(Number);
-    return ppid === parent && line.includes(module) ? [pid!] : [];
+    return ppid === parent && line.includes(text) ? [pid!] : [];
   });
 }
 

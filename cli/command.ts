@@ -113,10 +113,17 @@ function stopOnSignals(): { signal: AbortSignal; exitCode(): number; release(): 
   };
   const names = Object.keys(stopSignals) as StopSignal[];
   for (const name of names) process.on(name, onSignal);
+  // Of a local job: whoever launched it is gone, perhaps already while it started.
+  const onDisconnect = () => onSignal("SIGTERM");
+  process.on("disconnect", onDisconnect);
+  if (process.connected === false) onDisconnect();
   return {
     signal: controller.signal,
     exitCode: () => stopSignals[received],
-    release: () => names.forEach((name) => process.off(name, onSignal)),
+    release: () => {
+      for (const name of names) process.off(name, onSignal);
+      process.off("disconnect", onDisconnect);
+    },
   };
 }
 

@@ -67,6 +67,7 @@ export {
   type GridPlan,
   type GridRun,
 } from "./protocols/cog/grid.js";
+export { launchGrid, type LaunchGridOptions } from "./protocols/cog/launched-grid.js";
 export { evalLogreg, type EvalLogregOptions } from "./protocols/cog/logreg.js";
 export type { LogregMethodName, LogregProtocol } from "./protocols/cog/protocol.js";
 export { evalLinear, type EvalLinearOptions, type LinearProtocol } from "./protocols/linear/linear.js";

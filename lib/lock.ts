@@ -13,6 +13,8 @@ export interface LockOptions {
   waiting?: (holder: string) => void;
   /** A lock that is not renewed while one watches it for so many milliseconds is taken over. */
   staleAfter?: number;
+  /** Ends the waiting. */
+  signal?: AbortSignal;
 }
 
 interface Holder {
@@ -29,7 +31,7 @@ interface Holder {
  * machine, on a shared file system), is taken over. No clock is compared with another one.
  */
 export async function withLock<T>(options: LockOptions, work: () => Promise<T>): Promise<T> {
-  const { file, waiting, staleAfter = 60_000 } = options;
+  const { file, waiting, staleAfter = 60_000, signal } = options;
   const own: Holder = {
     token: randomBytes(8).toString("hex"),
     pid: process.pid,
@@ -53,6 +55,7 @@ export async function withLock<T>(options: LockOptions, work: () => Promise<T>):
       told = true;
       waiting?.(holder ? `process ${holder.pid} on ${holder.host}` : "another process");
     }
+    signal?.throwIfAborted();
     await sleep(100);
   }
   await removeLeftovers(file, own);

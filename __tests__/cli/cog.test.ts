@@ -1,4 +1,4 @@
-import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 import { type GridOptions, gridRuns } from "../../lib/protocols/cog/grid.js";
@@ -6,9 +6,9 @@ import { finishedSeeds, runArguments } from "../../lib/protocols/cog/grid-jobs.j
 import type { LevelResult } from "../../lib/results/levels.js";
 import { parseRecord } from "../../lib/results/record.js";
 import { device, run, runHere, start, temporaryFolder } from "../command-line.js";
-import { goldenPath } from "../golden.js";
 import { writeSmallBackbone } from "../small-backbone.js";
 import { writeSmallImages } from "../small-images.js";
+import { writeCogFeatures } from "./cog-features.js";
 
 // Programs are started one after another, perhaps on a machine that has other work.
 jest.setTimeout(240_000);
@@ -33,20 +33,7 @@ const grid = (out: string) => [
 ];
 
 beforeAll(() => {
-  for (const [model, level, train, test] of [
-    ["sup/resnet50", "cog_l1", "train", "test"],
-    // Other levels are other images.
-    ["sup/resnet50", "cog_l2", "test", "train"],
-    ["own/net", "cog_l1", "train", "test"],
-  ] as const) {
-    const copy = (from: string, to: string) =>
-      cpSync(
-        goldenPath(`cog/features_${from}/X_Y.pth`),
-        inFolder("features", model, level, `features_${to}`, "X_Y.pth"),
-      );
-    copy(train, "train");
-    copy(test, "test");
-  }
+  for (const model of ["sup/resnet50", "own/net"]) writeCogFeatures(folder, model);
 });
 
 describe("the grid", () => {

@@ -9,6 +9,7 @@ import { launcher, runHere, startProcess, temporaryFolder } from "../command-lin
 import { filesOf } from "../features/synthetic.js";
 import { root } from "../golden.js";
 import { writeSmallBackbone } from "../small-backbone.js";
+import { writeCogFeatures } from "./cog-features.js";
 import { writeDigits } from "./digits.js";
 
 // Programs are started one after another, perhaps on a machine that has other work.
@@ -98,6 +99,31 @@ slurmTest(`job arrays on a Slurm of one node${reason}`, () => {
     expect(stderr).not.toContain("submitted");
     expect(log("left", 2)).toMatch(/Stopped\.[^]*goes on at image 1024 of 2100/);
     expect(await features("left")).toEqual(undisturbed);
+  });
+
+  test("the grid of ImageNet-CoG, cancelled half-way, goes on to the table of a grid that ran through here", async () => {
+    writeCogFeatures(folder, "sup/resnet50");
+    const grid = ["cog", "--models", "sup_resnet50", "--levels", "l1", "--shots", "all,2", "--device", "wasm", "--search", "random", "--trials", "2", "--epochs", "10", "--seeds", "22,37"]; // prettier-ignore
+    const table = (out: string) => readFileSync(path.join(folder, out, "levels.csv"), "utf8");
+    const submit = () =>
+      startProcess([process.execPath, launcher("frozen-eval"), ...grid, "--out", "grid", "--launch", "slurm:1", "--slurm-cpus", "1"], folder, environment); // prettier-ignore
+    expect(await runHere("frozen-eval", [...grid, "--out", "here"], folder)).toMatchObject({ status: 0 });
+
+    const first = submit();
+    const run = path.join(folder, "grid", "sup", "resnet50", "cog_l1", "eval_logreg");
+    while (!existsSync(path.join(run, "training"))) await sleep(5);
+    const [array] = ask("squeue", "--noheader", "--format=%F").split("\n");
+    expect(ask("scontrol", "show", "job", array!)).toContain("ArrayTaskThrottle=1");
+    ask("scancel", "--full", array!);
+    const cancelled = await first.ended;
+    expect(cancelled.status).toBe(2);
+    expect(cancelled.stderr).toMatch(/Expected 2 jobs to finish but job \d \(sup_resnet50 on l1, .*\) ended: CANCELLED/); // prettier-ignore
+    expect(existsSync(path.join(folder, "grid", "levels.csv"))).toBe(false);
+
+    const second = await submit().ended;
+    expect({ status: second.status, stderr: second.stderr }).toMatchObject({ status: 0 });
+    expect(second.stderr).toMatch(/submitted [12] jobs? to Slurm as array \d+/);
+    expect(table("grid")).toBe(table("here"));
   });
 
   test("what Slurm refuses is told in its words", async () => {

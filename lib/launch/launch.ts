@@ -69,7 +69,7 @@ async function followed(options: LaunchOptions, jobs: NumberedJob[], missing: Nu
     const running = { jobs: missing, folder, threads, look, signal };
     return place.kind === "local"
       ? await runLocally({ ...running, processes: place.processes, every: every ?? 1000 })
-      : await runOnSlurm({ ...running, settings: slurm ?? {}, progress, every: every ?? 3000 });
+      : await runOnSlurm({ ...running, atOnce: place.jobs, settings: slurm ?? {}, progress, every: every ?? 3000 });
   } finally {
     await look("");
     task.end();

@@ -4,6 +4,7 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { visibleGpus } from "../backend/gpu.js";
 import type { Endings, NumberedJob } from "./job.js";
 
 export interface RunLocallyOptions {
@@ -19,16 +20,21 @@ export interface RunLocallyOptions {
   signal?: AbortSignal;
 }
 
-/** Runs jobs in processes of this machine, so many at a time. One that fails does not stop the others. */
+/**
+ * Runs jobs in processes of this machine, so many at a time. One that fails does not stop the others. Where there are
+ * several GPUs, each process sees one.
+ */
 export async function runLocally(options: RunLocallyOptions): Promise<Endings> {
   const { jobs, processes, look, every, signal } = options;
   const threads = options.threads ?? Math.max(1, Math.floor(os.availableParallelism() / processes));
   const endings: Endings = new Map();
+  const gpus = await visibleGpus();
   const waiting = [...jobs];
   const running = new Set<ChildProcess>();
-  const work = async () => {
+  const work = async (place: number) => {
+    const environment = gpus.length > 1 ? { CUDA_VISIBLE_DEVICES: gpus[place % gpus.length]! } : {};
     for (let job = waiting.shift(); job && !signal?.aborted; job = waiting.shift()) {
-      const ending = await run(job, threads, running);
+      const ending = await run({ job, threads, environment, running });
       if (ending !== undefined) endings.set(job.number, ending);
     }
   };
@@ -42,7 +48,7 @@ export async function runLocally(options: RunLocallyOptions): Promise<Endings> {
     }
   })();
   try {
-    await Promise.all(Array.from({ length: Math.min(processes, jobs.length) }, work));
+    await Promise.all(Array.from({ length: Math.min(processes, jobs.length) }, (_, place) => work(place)));
   } finally {
     over.abort();
     signal?.removeEventListener("abort", stop);
@@ -53,13 +59,21 @@ export async function runLocally(options: RunLocallyOptions): Promise<Endings> {
 }
 
 /** @returns how it ended, where not with exit code 0. */
-async function run(job: NumberedJob, threads: number, running: Set<ChildProcess>): Promise<string | undefined> {
+async function run(options: {
+  job: NumberedJob;
+  threads: number;
+  environment: NodeJS.ProcessEnv;
+  running: Set<ChildProcess>;
+}): Promise<string | undefined> {
+  const { job, threads, environment, running } = options;
   const log = await fs.open(job.log, "a");
   try {
-    // A process group of its own: Ctrl-C reaches it once, through us, for a second one would end it at once.
+    // A process group of its own: Ctrl-C reaches it once, through us, for a second one would end it at once. Over the
+    // channel nothing is said: where it breaks, we have been killed, and the job stops as by SIGTERM.
     const child = spawn("sh", [job.script, "--threads", String(threads), "--workers", String(threads)], {
       detached: true,
-      stdio: ["ignore", log.fd, log.fd],
+      env: { ...process.env, ...environment },
+      stdio: ["ignore", log.fd, log.fd, "ipc"],
     });
     running.add(child);
     try {

@@ -3,7 +3,7 @@ import { expected } from "../errors.js";
 /** Where jobs run: in processes of this machine, or in a job array of Slurm's. */
 export type LaunchPlace =
   | { kind: "local"; processes: number }
-  /** `jobs`: into how many the work is divided, where the user says so. */
+  /** `jobs`: how many run at once at most; work that is divided anyhow is divided into so many. */
   | { kind: "slurm"; jobs?: number };
 
 /**

@@ -14,6 +14,8 @@ export interface RunOnSlurmOptions {
   jobs: NumberedJob[];
   folder: string;
   settings: SlurmSettings;
+  /** Tasks of the array that run at once at most. */
+  atOnce?: number;
   /** Threads of each job; by default its cores. */
   threads?: number;
   /** Told now and then in what state the jobs are. */
@@ -43,7 +45,7 @@ interface Task {
  * @throws UserError where Slurm is not there, or refuses the array.
  */
 export async function runOnSlurm(options: RunOnSlurmOptions): Promise<Endings> {
-  const { jobs, folder, settings, threads, look, every, progress, signal } = options;
+  const { jobs, folder, settings, atOnce, threads, look, every, progress, signal } = options;
   const name = arrayName(folder);
   const known = await tasksOf(name);
   const under = new Set(known.filter(isActive).map(({ job }) => job));
@@ -51,7 +53,7 @@ export async function runOnSlurm(options: RunOnSlurmOptions): Promise<Endings> {
   if (under.size > 0) progress.note(`${under.size} jobs are with Slurm already`);
   if (absent.length > 0) {
     await writeFileAtomic(path.join(folder, "array.sh"), arrayScript({ name, settings, threads }));
-    const array = await submit(folder, absent.map(({ number }) => number)); // prettier-ignore
+    const array = await submit(folder, absent.map(({ number }) => number), atOnce); // prettier-ignore
     progress.note(`submitted ${absent.length} jobs to Slurm as array ${array}; their logs are in ${folder}/logs`);
   }
   const endings: Endings = new Map();
@@ -89,9 +91,10 @@ function arrayName(folder: string): string {
   return `frozen-eval-${sha256(path.resolve(folder)).slice(0, 12)}`;
 }
 
-async function submit(folder: string, numbers: number[]): Promise<string> {
+async function submit(folder: string, numbers: number[], atOnce?: number): Promise<string> {
+  const array = `--array=${ranges(numbers)}${atOnce === undefined ? "" : `%${atOnce}`}`;
   try {
-    const answer = await slurm("sbatch", ["--parsable", `--array=${ranges(numbers)}`, "array.sh"], folder);
+    const answer = await slurm("sbatch", ["--parsable", array, "array.sh"], folder);
     return answer.trim().split(";")[0]!;
   } catch (error) {
     if (!(error instanceof SlurmError)) throw error;

@@ -4,6 +4,7 @@ import { expected } from "../errors.js";
 import { logregDefaults } from "../protocols/cog/protocol.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
 import { deviceField, threadsField } from "./fields.js";
+import { checkLaunch, launchFields } from "./launch.js";
 import { logregFields, searchedOf, seedsField } from "./logreg.js";
 
 /** `cog`: the grid of ImageNet-CoG. */
@@ -52,6 +53,7 @@ export const cogSettings = defineSettings({
       .optional()
       .describe("Whose numbers the table and figures show, of --methods: sgd or lbfgs; the first where not given"),
     dryRun: z.boolean().default(false).describe("Only say how much work it is, from measured steps"),
+    ...launchFields,
     ...logregFields,
     device: deviceField.meta({ group: "Machine" }),
     threads: threadsField.meta({ group: "Machine" }),
@@ -66,10 +68,16 @@ export const cogSettings = defineSettings({
         "npx frozen-eval cog --models sup_resnet50 --levels in1k,l1..l5 --shots all,1,2,4,8,16,32,64,128 --dry-run",
       meaning: "How much work the few-shot grid is.",
     },
+    {
+      command:
+        "npx frozen-eval cog --models sup_resnet50,dino_resnet50 --launch slurm:32 --slurm-cpus 8 --slurm-time 08:00:00",
+      meaning: "Every run a job of Slurm's, 32 at once; followed to the table.",
+    },
   ],
   check: (settings) => {
     levelsOf(settings);
     searchedOf(settings);
+    checkLaunch(settings);
   },
 });
 

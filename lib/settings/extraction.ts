@@ -1,8 +1,6 @@
 import { z } from "zod";
 
 import { parsePart } from "../features/store-part.js";
-import { UserError } from "../errors.js";
-import { parseLaunch } from "../launch/place.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
 import {
   backboneField,
@@ -13,7 +11,7 @@ import {
   refuseBoth,
   transformField,
 } from "./fields.js";
-import { slurmField } from "./slurm.js";
+import { checkLaunch, launchFields } from "./launch.js";
 
 /** `extract-features`: the left half of every evaluation. */
 export const extractionSettings = defineSettings({
@@ -38,15 +36,7 @@ export const extractionSettings = defineSettings({
       .optional()
       .describe("Extract one part of each split: 2/8 is the second of eight; store merge joins the parts")
       .meta({ placeholder: "I/N", expected: "a part, e.g. 2/8" }),
-    launch: z
-      .string()
-      .min(1)
-      .optional()
-      .describe(
-        "Divide the work into jobs and merge what they extract: local:4 runs four processes here, slurm or slurm:16 a job array",
-      )
-      .meta({ group: "Several machines", placeholder: "local:N|slurm[:N]", expected: "local:N, slurm or slurm:N" }),
-    slurm: slurmField,
+    ...launchFields,
     ...extractionFields,
     dryRun: dryRunField,
   }),
@@ -76,19 +66,11 @@ export const extractionSettings = defineSettings({
       meaning: "Sixteen jobs of Slurm's, followed and merged.",
     },
   ],
-  check: ({ shard, launch, slurm, dryRun }) => {
+  check: ({ shard, ...settings }) => {
+    const { launch } = settings;
     refuseBoth(["--shard", shard], ["--launch", launch], "The jobs that --launch starts take a shard each.");
     if (shard !== undefined) parsePart(shard);
-    const kind = launch === undefined ? undefined : parseLaunch(launch).kind;
-    const lone = Object.keys(slurm ?? {})[0];
-    if (kind !== "slurm" && lone !== undefined) {
-      throw new UserError(`Expected --slurm-${lone} with --launch slurm but received it without`);
-    }
-    if (kind !== undefined && dryRun) {
-      throw new UserError("Expected either --launch or --dry-run but received both", {
-        hint: "A dry run measures one batch on this machine.",
-      });
-    }
+    checkLaunch(settings);
   },
 });
 

@@ -42,12 +42,13 @@ export async function runArguments(run: GridRun, options: Pick<GridOptions, "lay
   ];
 }
 
-/** How many of its seeds a run has finished. */
+/** How many of its seeds a run has finished: less than all until its record is whole. */
 export async function finishedSeeds({ out }: GridRun, { protocol }: Pick<GridOptions, "protocol">): Promise<number> {
   const { seeds, methods } = logregProtocolOf(protocol ?? {});
   if (await exists(path.join(out, "result.json"))) return seeds.length;
   const units = await fs.readdir(path.join(out, "training")).catch(() => []);
-  return Math.floor(units.filter((name) => name.endsWith(".json")).length / methods.length);
+  const done = units.filter((name) => name.endsWith(".json")).length / methods.length;
+  return Math.min(Math.floor(done), seeds.length - 1);
 }
 
 async function lastLayerAt(spec: string): Promise<string> {

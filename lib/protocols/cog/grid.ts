@@ -11,7 +11,7 @@ import { writeLevels } from "../../results/level-files.js";
 import type { LevelResult } from "../../results/levels.js";
 import { readRecord, type ResultRecord } from "../../results/record.js";
 import { trainingSeconds } from "./cost.js";
-import { evalLogreg, logregMethods } from "./logreg.js";
+import { evalLogreg, type EvalLogregOptions, logregMethods } from "./logreg.js";
 import { type LogregMethodName, type LogregProtocol, logregProtocolOf } from "./protocol.js";
 import { headName } from "./record.js";
 
@@ -148,18 +148,26 @@ export function nameOfRun({ model, level, shots }: GridRun): string {
 
 /** A finished run is read again, not done again. */
 async function runHere(runs: GridRun[], options: GridOptions): Promise<void> {
-  const { layer, protocol, progress = silent, signal } = options;
+  const { progress = silent, signal } = options;
   for (const [i, run] of runs.entries()) {
     signal?.throwIfAborted();
     progress.note(`run ${i + 1} of ${runs.length}: ${nameOfRun(run)}`);
-    const { features: spec, shots, out } = run;
-    const features = await openFeatures({ spec, ...(layer !== undefined && { layers: [layer] }) });
-    try {
-      const layers = [layer ?? lastLayer(features)];
-      await evalLogreg({ ...protocol, features, shots, out, layers, settings: { features: spec }, progress, signal });
-    } finally {
-      await features.close();
-    }
+    await withFeatures(run, options, evalLogreg);
+  }
+}
+
+/** Works with what `evalLogreg` is given for a run, while its features are open. */
+export async function withFeatures<T>(
+  { features: spec, shots, out }: GridRun,
+  { layer, protocol, progress, signal }: GridOptions,
+  work: (options: EvalLogregOptions & { layers: string[]; out: string }) => Promise<T>,
+): Promise<T> {
+  const features = await openFeatures({ spec, ...(layer !== undefined && { layers: [layer] }) });
+  try {
+    const layers = [layer ?? lastLayer(features)];
+    return await work({ ...protocol, features, shots, out, layers, settings: { features: spec }, progress, signal });
+  } finally {
+    await features.close();
   }
 }
 

@@ -6,6 +6,7 @@ import { didYouMean, expected } from "../../errors.js";
 import type { FeatureSet } from "../../features/feature-set.js";
 import type { FeatureLayer } from "../../features/source.js";
 import { digestOf, exists, readJson, writeJson } from "../../files.js";
+import { withLock } from "../../lock.js";
 import { type Progress, silent } from "../../progress.js";
 import { writePredictions } from "../../results/predictions.js";
 import { readRecord, type ResultRecord } from "../../results/record.js";
@@ -77,14 +78,21 @@ export type SeedFit = Omit<LogregFit, "weights" | "answers" | "epochs"> & {
  * setting diverges, or `out` holds another configuration.
  */
 export async function evalLogreg(options: EvalLogregOptions): Promise<ResultRecord> {
-  const startedAt = new Date();
-  const { features } = options;
   const run = prepare(options);
-  for (const note of run.notes) run.progress.note(note);
+  const { out, notes, progress, signal } = run;
+  for (const note of notes) progress.note(note);
   await ensureBackend();
+  if (out === undefined) return evaluate(run);
+  // Two writers would spoil the journal of a search.
+  const waiting = (holder: string) => progress.note(`waits for ${holder}, which works in ${out}`);
+  return withLock({ file: path.join(out, "lock"), waiting, signal }, () => evaluate(run));
+}
+
+async function evaluate(run: LogregRun): Promise<ResultRecord> {
+  const startedAt = new Date();
   if (run.out !== undefined) {
     await openRunFolder({ out: run.out, settings: run.resolved });
-    const finished = await finishedRecord(run.out, features);
+    const finished = await finishedRecord(run.out, run.features);
     if (finished) return finished;
   }
   const started = Date.now();
@@ -104,6 +112,17 @@ export async function evalLogreg(options: EvalLogregOptions): Promise<ResultReco
     await fs.rm(path.join(run.out, "training"), { recursive: true, force: true });
   }
   return record;
+}
+
+/**
+ * The record of a run that is finished in `out`, undefined where there is something to do.
+ *
+ * @throws UserError as `evalLogreg`, where settings are wrong or `out` holds another configuration.
+ */
+export async function finishedLogreg(options: EvalLogregOptions & { out: string }): Promise<ResultRecord | undefined> {
+  const { out, features } = options;
+  await openRunFolder({ out, settings: prepare(options).resolved });
+  return finishedRecord(out, features);
 }
 
 /** What a run of these settings found before, of the same images. */
