@@ -1,12 +1,11 @@
 import path from "node:path";
 
-import { expected } from "../lib/errors.js";
 import type { FeatureSet } from "../lib/features/feature-set.js";
 import type { LinearProtocol } from "../lib/protocols/linear/linear.js";
 import { linearSettings, type LinearSettings } from "../lib/settings/linear.js";
 import { trainingOf } from "../lib/settings/training.js";
 import { command, type CommandContext } from "./command.js";
-import { openExtraction } from "./features.js";
+import { layerName, openExtraction } from "./features.js";
 import { checkLabels, tellTranslation } from "./published.js";
 
 /** Settings that say where things are or how the work is done, and change no number: not part of the configuration. */
@@ -167,9 +166,4 @@ async function evaluatedLayers({ layers }: LinearSettings, { splits }: FeatureSe
 
 function isJoined(layer: LinearSettings["layers"][number]): layer is string {
   return typeof layer === "string" && layer.includes("+");
-}
-
-function layerName(layer: LinearSettings["layers"][number]): string {
-  if (typeof layer === "string") return layer;
-  throw expected("names of layers", "--layers with --features", layer, "Stored features are pooled already.");
 }

@@ -1,10 +1,8 @@
 import path from "node:path";
 
-import { expected } from "../lib/errors.js";
-import type { FeatureSet } from "../lib/features/feature-set.js";
 import { logregSettings, type LogregSettings, searchedOf } from "../lib/settings/logreg.js";
-import { command, type CommandContext } from "./command.js";
-import { openExtraction } from "./features.js";
+import { command } from "./command.js";
+import { openFeatureSet } from "./features.js";
 import { checkLabels } from "./published.js";
 
 export const evalLogreg = command(logregSettings, async (settings, context) => {
@@ -12,7 +10,8 @@ export const evalLogreg = command(logregSettings, async (settings, context) => {
   const { evalLogreg: evaluate } = await import("../lib/protocols/cog/logreg.js");
   const { formatTable } = await import("../lib/results/table.js");
   await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
-  const features = await featuresOf(settings, context);
+  const { cogTransform } = await import("../lib/protocols/cog/transform.js");
+  const features = await openFeatureSet(settings, context, cogTransform);
   try {
     checkLabels(features, context);
     const { title, arch } = features.backbone ?? { title: "own", arch: "features" };
@@ -42,23 +41,4 @@ export const evalLogreg = command(logregSettings, async (settings, context) => {
 function whence({ features, testFeatures, backbone, data, transform, precision, onBadImage }: LogregSettings) {
   if (features !== undefined) return { features, ...(testFeatures !== undefined && { testFeatures }) };
   return { backbone, data, ...(transform !== undefined && { transform }), precision, onBadImage };
-}
-
-async function featuresOf(settings: LogregSettings, context: CommandContext): Promise<FeatureSet> {
-  const { backbone, data, features: spec, testFeatures: testSpec, layers } = settings;
-  if (spec !== undefined) {
-    const { openFeatures } = await import("../lib/features/open-features.js");
-    return openFeatures({ spec, testSpec, layers: layers.map(layerName) });
-  }
-  // The check of the settings has asked for both where there are no features.
-  if (backbone === undefined || data === undefined) throw new Error("the settings' own check asks for both");
-  const { extractFeatures } = await import("../lib/features/extract.js");
-  const { cogTransform } = await import("../lib/protocols/cog/transform.js");
-  const { options, backbone: opened } = await openExtraction({ ...settings, backbone, data }, context);
-  return extractFeatures({ ...options, transform: settings.transform ?? cogTransform(opened.manifest) });
-}
-
-function layerName(layer: LogregSettings["layers"][number]): string {
-  if (typeof layer === "string") return layer;
-  throw expected("names of layers", "--layers with --features", layer, "Stored features are pooled already.");
 }

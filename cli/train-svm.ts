@@ -1,12 +1,10 @@
 import path from "node:path";
 
-import { expected } from "../lib/errors.js";
-import type { FeatureSet } from "../lib/features/feature-set.js";
 import type { TrainLowShotSvmOptions } from "../lib/protocols/low-shot/low-shot-svm.js";
 import type { ResultRecord } from "../lib/results/record.js";
-import { svmSettings, type SvmSettings } from "../lib/settings/svm.js";
-import { command, type CommandContext } from "./command.js";
-import { openExtraction } from "./features.js";
+import { svmSettings } from "../lib/settings/svm.js";
+import { command } from "./command.js";
+import { openFeatureSet } from "./features.js";
 import { checkLabels, tellTranslation } from "./published.js";
 
 /** Settings that say where things are or how the work is done, and change no number: not part of the configuration. */
@@ -27,7 +25,8 @@ export const trainSvm = command(svmSettings, async (settings, context) => {
   const { formatTable } = await import("../lib/results/table.js");
   const { layerFileName, layersOf } = await import("../lib/results/wording.js");
   await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
-  const features = await featuresOf(settings, context);
+  const { svmTransform } = await import("../lib/protocols/svm/transform.js");
+  const features = await openFeatureSet(settings, context, svmTransform);
   try {
     checkLabels(features, context);
     const { title, arch } = features.backbone ?? { title: "own", arch: "features" };
@@ -59,23 +58,4 @@ export const trainSvm = command(svmSettings, async (settings, context) => {
 async function trained(options: TrainLowShotSvmOptions): Promise<ResultRecord> {
   if (options.lowShot) return (await import("../lib/protocols/low-shot/low-shot-svm.js")).trainLowShotSvm(options);
   return (await import("../lib/protocols/svm/svm.js")).trainSvm(options);
-}
-
-async function featuresOf(settings: SvmSettings, context: CommandContext): Promise<FeatureSet> {
-  const { backbone, data, features: spec, testFeatures: testSpec, layers } = settings;
-  if (spec !== undefined) {
-    const { openFeatures } = await import("../lib/features/open-features.js");
-    return openFeatures({ spec, testSpec, layers: layers.map(layerName) });
-  }
-  // The check of the settings has asked for both where there are no features.
-  if (backbone === undefined || data === undefined) throw new Error("the settings' own check asks for both");
-  const { extractFeatures } = await import("../lib/features/extract.js");
-  const { svmTransform } = await import("../lib/protocols/svm/transform.js");
-  const { options, backbone: opened } = await openExtraction({ ...settings, backbone, data }, context);
-  return extractFeatures({ ...options, transform: settings.transform ?? svmTransform(opened.manifest) });
-}
-
-function layerName(layer: SvmSettings["layers"][number]): string {
-  if (typeof layer === "string") return layer;
-  throw expected("names of layers", "--layers with --features", layer, "Stored features are pooled already.");
 }

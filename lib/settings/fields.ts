@@ -130,3 +130,30 @@ export function refuseBoth(a: [flag: string, value: unknown], b: [flag: string, 
     throw new UserError(`Expected either ${a[0]} or ${b[0]} but received both`, { hint });
   }
 }
+
+/**
+ * Features are extracted already, or made here from a backbone and data: one of the two.
+ *
+ * @param options.features where they are; undefined where they are made here.
+ * @throws UserError where something is missing, or both are given.
+ */
+export function checkFeatureSource(options: {
+  features?: string;
+  testFeatures?: string;
+  backbone?: string;
+  data?: string;
+  transform?: string;
+}): void {
+  const { features, testFeatures, backbone, data, transform } = options;
+  if (features === undefined) {
+    if (testFeatures !== undefined) throw expected(featurePlaces, "--features beside --test-features", features);
+    const hint = "Or give --features, if they have been extracted.";
+    need(backbone, backboneField, "--backbone", hint);
+    need(data, dataField, "--data", hint);
+    return;
+  }
+  const hint = "Features that are there have passed through their backbone already.";
+  refuseBoth(["--features", features], ["--backbone", backbone], hint);
+  refuseBoth(["--features", features], ["--data", data], hint);
+  refuseBoth(["--features", features], ["--transform", transform], hint);
+}

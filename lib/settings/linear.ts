@@ -4,12 +4,12 @@ import { expected, UserError } from "../errors.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
 import {
   backboneField,
+  checkFeatureSource,
   dataField,
   dryRunField,
   extractionFields,
   featurePlaces,
   layersField,
-  need,
   refuseBoth,
   testFeaturesField,
   transformField,
@@ -155,17 +155,8 @@ export const linearSettings = defineSettings({
     if (overrides !== undefined && vissl === undefined) {
       throw expected("--vissl FILE.yaml", "overrides", undefined, `Settings are flags here: not ${overrides[0]}.`);
     }
-    if (features === undefined || features === "live" || features === "stored") {
-      if (testFeatures !== undefined) throw expected(featurePlaces, "--features beside --test-features", features);
-      const hint = "Or give --features, if they have been extracted.";
-      need(backbone, backboneField, "--backbone", hint);
-      need(data, dataField, "--data", hint);
-    } else {
-      const hint = "Features that are there have passed through their backbone already.";
-      refuseBoth(["--features", features], ["--backbone", backbone], hint);
-      refuseBoth(["--features", features], ["--data", data], hint);
-      refuseBoth(["--features", features], ["--transform", transform], hint);
-    }
+    const extracted = features === "live" || features === "stored" ? undefined : features;
+    checkFeatureSource({ backbone, data, features: extracted, testFeatures, transform });
     const once = "Views are extracted once; live features are drawn anew in every epoch.";
     if (features === "live") refuseBoth(["--features live", features], ["--views", views], once);
     else if (features !== "stored")

@@ -1,17 +1,15 @@
 import { z } from "zod";
 
-import { expected } from "../errors.js";
 import { logregDefaults } from "../protocols/cog/protocol.js";
 import { readNumbers } from "../search/range.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
 import {
   backboneField,
+  checkFeatureSource,
   dataField,
   extractionFields,
   featurePlaces,
   layersField,
-  need,
-  refuseBoth,
   testFeaturesField,
   transformField,
 } from "./fields.js";
@@ -156,17 +154,7 @@ export const logregSettings = defineSettings({
     },
   ],
   check: ({ backbone, data, features, testFeatures, transform, ...settings }) => {
-    if (features === undefined) {
-      if (testFeatures !== undefined) throw expected(featurePlaces, "--features beside --test-features", features);
-      const hint = "Or give --features, if they have been extracted.";
-      need(backbone, backboneField, "--backbone", hint);
-      need(data, dataField, "--data", hint);
-    } else {
-      const hint = "Features that are there have passed through their backbone already.";
-      refuseBoth(["--features", features], ["--backbone", backbone], hint);
-      refuseBoth(["--features", features], ["--data", data], hint);
-      refuseBoth(["--features", features], ["--transform", transform], hint);
-    }
+    checkFeatureSource({ backbone, data, features, testFeatures, transform });
     searchedOf(settings);
   },
 });

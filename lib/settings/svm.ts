@@ -6,12 +6,11 @@ import { svmCosts } from "../svm/costs.js";
 import { defineSettings, type SettingsOf } from "./definition.js";
 import {
   backboneField,
+  checkFeatureSource,
   dataField,
   extractionFields,
   featurePlaces,
   layersField,
-  need,
-  refuseBoth,
   testFeaturesField,
   transformField,
 } from "./fields.js";
@@ -187,17 +186,7 @@ export const svmSettings = defineSettings({
     if (overrides !== undefined && vissl === undefined) {
       throw expected("--vissl FILE.yaml", "overrides", undefined, `Settings are flags here: not ${overrides[0]}.`);
     }
-    if (features === undefined) {
-      if (testFeatures !== undefined) throw expected(featurePlaces, "--features beside --test-features", features);
-      const hint = "Or give --features, if they have been extracted.";
-      need(backbone, backboneField, "--backbone", hint);
-      need(data, dataField, "--data", hint);
-    } else {
-      const hint = "Features that are there have passed through their backbone already.";
-      refuseBoth(["--features", features], ["--backbone", backbone], hint);
-      refuseBoth(["--features", features], ["--data", data], hint);
-      refuseBoth(["--features", features], ["--transform", transform], hint);
-    }
+    checkFeatureSource({ backbone, data, features, testFeatures, transform });
     svmCosts(settings);
   },
 });
