@@ -21,6 +21,27 @@ const lacking = daemons.filter((name) => !paths.some((folder) => existsSync(path
 const slurmTest = lacking.length === 0 ? describe : describe.skip;
 const reason = lacking.length === 0 ? "" : ` (skipped: there is no ${lacking.join(", ")} here)`;
 
+/** Looks until something is so; what is not so after two minutes fails, for the test's own end would tell nothing. */
+async function until(what: string, isSo: () => boolean, otherwise: () => string = () => "nothing"): Promise<void> {
+  for (const from = Date.now(); !isSo(); await sleep(5)) {
+    if (Date.now() - from > 120_000) throw new Error(`waited for ${what}, found ${otherwise()}`);
+  }
+}
+
+/** The process whose command line has all of these in it. */
+function processWith(...parts: string[]): number | undefined {
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  const found = pids.find((pid) => {
+    try {
+      const line = readFileSync(`/proc/${pid}/cmdline`, "utf8");
+      return parts.every((part) => line.includes(part));
+    } catch {
+      return false; // it has ended meanwhile
+    }
+  });
+  return found === undefined ? undefined : Number(found);
+}
+
 slurmTest(`job arrays on a Slurm of one node${reason}`, () => {
   const folder = temporaryFolder();
   // Its own settings allow no space.
@@ -41,8 +62,21 @@ slurmTest(`job arrays on a Slurm of one node${reason}`, () => {
       readdirSync(place(name)).find((one) => one.startsWith("launch-"))!,
     );
   const log = (name: string, job: number) => readFileSync(path.join(launchFolder(name), "logs", `${job}.log`), "utf8");
-  /** The second part has a whole shard, and one to go. */
-  const halfWay = (name: string) => existsSync(path.join(place(name), "features_train_part2of3", "block0.avg", "00001.npy")); // prettier-ignore
+  /**
+   * Waits until the second part has a whole shard and one to go, and freezes it there: it would be done before Slurm is
+   * told anything. @returns what lets it go on.
+   */
+  const freezeHalfWay = async (name: string): Promise<() => void> => {
+    let pid: number | undefined;
+    const settings = path.join(place(name), "launch-");
+    await until("the second job", () => (pid = processWith(settings, "--shard", "2/3")) !== undefined);
+    const shard = path.join(place(name), "features_train_part2of3", "block0.avg", "00001.npy");
+    await until("a whole shard", () => existsSync(shard));
+    process.kill(pid!, "SIGSTOP");
+    return () => process.kill(pid!, "SIGCONT");
+  };
+  /** All that this Slurm has, which is this user's alone. */
+  const everything = ["--full", `--user=${os.userInfo().username}`];
 
   let undisturbed: Record<string, string>;
   beforeAll(async () => {
@@ -55,14 +89,17 @@ slurmTest(`job arrays on a Slurm of one node${reason}`, () => {
     undisturbed = await features("undisturbed");
   });
   afterAll(() => {
+    // What a failed test has left there.
+    ask("scancel", "--signal=KILL", ...everything);
     ask(script, "stop", slurm);
     rmSync(slurm, { recursive: true, force: true });
   });
 
   test("an array that is cancelled half-way is told, and goes on to the bytes of an undisturbed run", async () => {
     const first = begin("cancelled", "--slurm-cpus", "1", "--slurm-time", "10:00");
-    while (!halfWay("cancelled")) await sleep(5);
-    ask("scancel", "--full", ...ask("squeue", "--noheader", "--format=%A").split("\n"));
+    const goOn = await freezeHalfWay("cancelled");
+    ask("scancel", ...everything);
+    goOn();
     const cancelled = await first.ended;
     expect(cancelled.status).toBe(2);
     expect(cancelled.stderr).toMatch(/Expected 3 jobs to finish but job \d \(digits \d\/3\) ended: CANCELLED/);
@@ -79,17 +116,19 @@ slurmTest(`job arrays on a Slurm of one node${reason}`, () => {
 
   test("jobs go on while nobody follows them; one whose time is over stops at a whole shard, queues again and goes on", async () => {
     const first = begin("left");
-    while (!halfWay("left")) await sleep(5);
+    const goOn = await freezeHalfWay("left");
     first.child.kill("SIGINT");
     const left = await first.ended;
     expect(left).toMatchObject({ status: 130 });
     expect(left.stderr).toMatch(/The jobs go on\. scancel --name=frozen-eval-\w+ ends them\./);
 
-    const tasks = ask("squeue", "--noheader", "--array", "--states=RUNNING", "--format=%K %A").split("\n");
+    const tasks = ask("squeue", "--noheader", "--array", "--format=%K %A").split("\n");
     const [, job] = tasks.map((task) => task.split(" ")).find(([task]) => task === "2")!;
     ask("scancel", "--signal=USR1", "--batch", job!);
+    goOn();
     // Slurm lets a task that queues again wait for two minutes.
-    while (!ask("squeue", "--noheader", `--job=${job}`, "--format=%T").startsWith("PENDING")) await sleep(50);
+    const state = () => ask("squeue", "--noheader", "--states=all", `--job=${job}`, "--format=%T");
+    await until("a task that queues again", () => state() === "PENDING", state);
     const followed = begin("left");
     await once(followed.child.stderr!, "data");
     ask("scontrol", "update", `JobId=${job}`, "StartTime=now");
@@ -111,7 +150,7 @@ slurmTest(`job arrays on a Slurm of one node${reason}`, () => {
 
     const first = submit();
     const run = path.join(folder, "grid", "sup", "resnet50", "cog_l1", "eval_logreg");
-    while (!existsSync(path.join(run, "training"))) await sleep(5);
+    await until("a training", () => existsSync(path.join(run, "training")));
     const [array] = ask("squeue", "--noheader", "--format=%F").split("\n");
     expect(ask("scontrol", "show", "job", array!)).toContain("ArrayTaskThrottle=1");
     ask("scancel", "--full", array!);
