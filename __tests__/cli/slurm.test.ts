@@ -97,9 +97,9 @@ slurmTest(`job arrays on a Slurm of one node${reason}`, () => {
 
   test("an array that is cancelled half-way is told, and goes on to the bytes of an undisturbed run", async () => {
     const first = begin("cancelled", "--slurm-cpus", "1", "--slurm-time", "10:00");
-    const goOn = await freezeHalfWay("cancelled");
+    await freezeHalfWay("cancelled");
+    // It wakes what it ends.
     ask("scancel", ...everything);
-    goOn();
     const cancelled = await first.ended;
     expect(cancelled.status).toBe(2);
     expect(cancelled.stderr).toMatch(/Expected 3 jobs to finish but job \d \(digits \d\/3\) ended: CANCELLED/);
