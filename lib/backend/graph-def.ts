@@ -76,49 +76,35 @@ const dataTypes: Record<string, number> = {
   DT_RESOURCE: 20,
 };
 
-export interface GraphDefOptions {
-  nodes: JsonNode[];
-  /** The weight of each Const node, by the node's name. */
-  weight: (name: string) => Weight | MappedWeight | undefined;
-  /** Tensors that are wanted, as `node` or `node:1`. */
-  outputs: string[];
-}
-
-export interface GraphDefResult {
-  /** The message. */
-  graph: Buffer;
-  /** The one node that is fed. */
-  input: JsonNode;
-  /** The output tensors, as `node:0`, in the order asked for. */
-  outputs: string[];
-}
-
 /**
  * The part of a graph that its outputs need, as plain operations, each behind those that it reads.
  *
+ * @param options.outputs tensors that are wanted, as `node` or `node:1`.
  * @throws UnsupportedGraph where the graph has loops, operations of TensorFlow.js alone, or not exactly one input.
  */
-export function plainNodes({ nodes, outputs }: Pick<GraphDefOptions, "nodes" | "outputs">): JsonNode[] {
+export function plainNodes({ nodes, outputs }: { nodes: JsonNode[]; outputs: string[] }): JsonNode[] {
   const needed = ancestors(nodes, outputs);
   const inputs = needed.filter(({ op }) => op === "Placeholder");
   if (inputs.length !== 1) throw new UnsupportedGraph(`it has ${inputs.length} inputs`);
-  return needed.flatMap(unfuse);
+  return needed.flatMap((node) => unfuse({ ...node, input: dataInputs(node) }));
 }
 
 /**
  * Writes a graph.
  *
- * @param options.nodes as {@link plainNodes} gives them.
- * @throws UnsupportedGraph where the graph has functions, resources or constants without a value.
+ * @param options.nodes plain operations, as {@link plainNodes} gives them.
+ * @param options.weight the value of each Const node, by the node's name.
+ * @returns the GraphDef message.
+ * @throws UnsupportedGraph where the graph has functions or constants without a value.
  */
-export function graphDef({ nodes, weight, outputs }: GraphDefOptions): GraphDefResult {
+export function graphDef(options: {
+  nodes: JsonNode[];
+  weight: (name: string) => Weight | MappedWeight | undefined;
+}): Buffer {
+  const { nodes, weight } = options;
   const written = nodes.map((node) => bytes(1, nodeDef(node, weight)));
   const versions = message(4, integer(1, 1882), integer(2, 12));
-  return {
-    graph: Buffer.concat([...written, versions]),
-    input: nodes.find(({ op }) => op === "Placeholder")!,
-    outputs: outputs.map((name) => (name.includes(":") ? name : `${name}:0`)),
-  };
+  return Buffer.concat([...written, versions]);
 }
 
 /** The nodes that the outputs depend on, each behind those that it reads. */
@@ -207,7 +193,7 @@ function unfuse(node: JsonNode): JsonNode[] {
   }));
 }
 
-function nodeDef(node: JsonNode, weightOf: GraphDefOptions["weight"]): Buffer {
+function nodeDef(node: JsonNode, weightOf: Parameters<typeof graphDef>[0]["weight"]): Buffer {
   const weight = node.op === "Const" ? weightOf(node.name) : undefined;
   if (node.op === "Const" && !weight) throw new UnsupportedGraph(`the constant ${node.name} has no value`);
   if (weight && "file" in weight) return mappedConstant(node.name, weight);
@@ -218,7 +204,7 @@ function nodeDef(node: JsonNode, weightOf: GraphDefOptions["weight"]): Buffer {
       if (weight && name === "value") return entry(5, name, message(8, tensorProto(weight, node.attr?.dtype?.type)));
       return entry(5, name, attribute(value, `${node.name} (${node.op}), attribute ${name}`));
     });
-  const inputs = dataInputs(node).map((input) => bytes(3, input));
+  const inputs = (node.input ?? []).map((input) => bytes(3, input));
   return Buffer.concat([bytes(1, node.name), bytes(2, node.op), ...inputs, ...attributes]);
 }
 

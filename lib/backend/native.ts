@@ -27,7 +27,7 @@ export interface Native {
   binding: string;
   tensorflow: string;
   gpu: boolean;
-  loadSavedModel(folder: string): Promise<SavedModel>;
+  loadSavedModel(folder: string, signature: string): Promise<SavedModel>;
 }
 
 type OfficialName = "@tensorflow/tfjs-node-gpu" | "@tensorflow/tfjs-node";
@@ -110,7 +110,7 @@ function describe(binding: Binding, source: string, savedModels: SavedModelModul
     binding: source,
     tensorflow: binding.TF_Version,
     gpu: binding.isUsingGpuDevice(),
-    loadSavedModel: (folder) => savedModels.loadSavedModel(folder, ["serve"], "serving_default"),
+    loadSavedModel: (folder, signature) => savedModels.loadSavedModel(folder, ["serve"], signature),
   };
 }
 

@@ -3,14 +3,15 @@ import * as tf from "@tensorflow/tfjs";
 import { expected } from "../errors.js";
 import type { ScheduleMoment } from "../optim/schedule.js";
 import { updateRunning } from "./batch-norm.js";
-import type { Regularised } from "./block.js";
-import { disposeRates, stepBlock } from "./block.js";
+import type { Block, Regularised } from "./block.js";
+import { blockGradients, disposeRates, moveBlock, prepareStep, setRates } from "./block.js";
 import type { HeadSpec, HeadWeights } from "./head.js";
 import { headWidth } from "./head.js";
 import type { BankHead, HeadBlocks } from "./head-blocks.js";
 import { createHeadBlocks, slots } from "./head-blocks.js";
 import type { Loss } from "./loss.js";
 import { lossTargets, lossValue } from "./loss.js";
+import type { BankBatch, RecordSteps, StepGraph } from "./step-graph.js";
 import type { LayerFeatures } from "./training-input.js";
 import { evaluationInput, trainingInputs } from "./training-input.js";
 
@@ -52,6 +53,20 @@ export interface HeadBank {
   /** Which are frozen because they diverged, `[seed][head][trial]`. */
   readonly diverged: boolean[][][];
   /**
+   * Makes one graph of the steps where `record` can. What they compute is the same to rounding.
+   *
+   * @param options.widths of the layers that the heads read.
+   * @param options.sizes of the batches that will come, of each seed; steps on others are made operation by operation.
+   * @param options.weighted whether targets of such batches may be unknown (−1).
+   * @returns whether that was done.
+   */
+  compile(options: {
+    record: RecordSteps;
+    widths: Record<string, number>;
+    sizes: number[];
+    weighted: boolean;
+  }): Promise<boolean>;
+  /**
    * One step of all.
    *
    * @param options.features the seeds' batches one behind the other, each of the same size: [seeds·batch, width].
@@ -92,24 +107,64 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
   );
   const blocks = all.flatMap((head) => head.blocks.map(({ block }) => block));
   const diverged = seeds.map(() => heads.map(({ trials }) => trials.map(() => false)));
+  let graph: StepGraph | undefined;
+  let weighted = false;
+
+  const targetsOf = (given: BatchTargets) =>
+    lossTargets({ loss, targets: given, seeds: seeds.length, classes, weighted });
+
+  /** Visits the blocks with the gradients of a step that is prepared; moves running statistics. In a tidy. */
+  const visitGradients = ({ features, targets }: BankBatch, visit: (block: Block, gradients: tf.Tensor[]) => void) => {
+    const inputOf = trainingInputs(features, seeds.length);
+    for (const { spec, blocks: own, running } of all) {
+      const { input, statistics } = inputOf(spec);
+      const [, batch] = input.shape;
+      if (running && statistics) updateRunning(running, statistics, (batch * headWidth(spec)) / spec.shape[0]!);
+      for (const { block } of own) tf.tidy(() => visit(block, blockGradients(block, input, targets)));
+    }
+  };
 
   return {
     heads,
     seeds,
-    parts: all,
+    get parts() {
+      graph?.leave();
+      return all;
+    },
     diverged,
+    compile: async ({ record, widths, sizes, weighted: unknown }) => {
+      weighted = unknown;
+      const batches = sizes.map((size) => {
+        const rows = seeds.length * size;
+        const features = Object.entries(widths).map(([name, width]) => [name, tf.zeros<tf.Rank.R2>([rows, width])]);
+        const numbers = loss.kind === "cross_entropy" ? rows : rows * classes;
+        return {
+          features: Object.fromEntries(features) as LayerFeatures,
+          targets: targetsOf(new Array(numbers).fill(0)),
+        };
+      });
+      blocks.forEach((block) => setRates(block, batches[0]!.targets));
+      const gradients = (batch: BankBatch) => {
+        const found: tf.Tensor[][] = [];
+        visitGradients(batch, (_, ofBlock) => found.push(ofBlock));
+        return found;
+      };
+      graph?.dispose();
+      graph = await record({ all, batches, gradients });
+      for (const { features, targets } of batches) tf.dispose([features, targets.target, targets.weight ?? []]);
+      return graph !== undefined;
+    },
     step: ({ features, targets: given, moment }) =>
       tf.tidy(() => {
-        const targets = lossTargets({ loss, targets: given, seeds: seeds.length, classes });
-        const inputOf = trainingInputs(features, seeds.length);
-        for (const { spec, blocks: own, running } of all) {
-          const { input, statistics } = inputOf(spec);
-          const [, batch] = input.shape;
-          if (running && statistics) updateRunning(running, statistics, (batch * headWidth(spec)) / spec.shape[0]!);
-          for (const { block } of own) stepBlock(block, { input, targets, moment });
-        }
+        const targets = targetsOf(given);
+        const changes = new Map(blocks.map((block) => [block, prepareStep(block, targets, moment)]));
+        const batch = { features, targets };
+        if (graph?.knows(batch)) return graph.step(batch, [...changes.values()]);
+        graph?.leave();
+        visitGradients(batch, (block, gradients) => moveBlock(block, gradients, changes.get(block)!));
       }),
     losses: async ({ features, targets: given }) => {
+      graph?.leave();
       const losses = tf.tidy(() => {
         const repeated = Array.from({ length: seeds.length }, () => Array.from(given)).flat();
         const targets = lossTargets({ loss, targets: repeated, seeds: seeds.length, classes });
@@ -133,6 +188,7 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
       return result;
     },
     logits: async ({ features, wanted }) => {
+      graph?.leave();
       const result: Float32Array[][][] = seeds.map(() => []);
       for (const [h, { spec, trials, blocks: own, running }] of all.entries()) {
         const asked = wanted?.[h] ?? trials.map((_, t) => t);
@@ -157,6 +213,7 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
       return result;
     },
     freeze: (losses) => {
+      graph?.leave();
       const found: BankPlace[] = [];
       for (const [h, { blocks: own }] of all.entries()) {
         for (const { places, block } of own) {
@@ -175,6 +232,7 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
       return found.sort((a, b) => a.seed - b.seed || a.head - b.head || a.trial - b.trial);
     },
     weights: async ({ seed, head: h, trial }) => {
+      graph?.leave();
       const { blocks: own, running } = all[h]!;
       const { places, block } = own.find((piece) => piece.places.includes(trial))!;
       const weights = await block.body.weights({ seed, trial: places.indexOf(trial) });
@@ -185,6 +243,7 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
       return { ...weights, batchNorm: { ...(weights.batchNorm ?? identity), mean, variance } };
     },
     state: async () => {
+      graph?.leave();
       const arrays: BankState["arrays"] = {};
       for (const { name, get } of slots(all)) {
         arrays[name] = { shape: get().shape, data: Float32Array.from(await get().data()) };
@@ -196,6 +255,7 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
       };
     },
     restore: (state) => {
+      graph?.leave();
       for (const { name, get, set } of slots(all)) {
         const saved = state.arrays[name];
         if (!saved || String(saved.shape) !== String(get().shape)) {
@@ -211,6 +271,7 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
       });
     },
     dispose: () => {
+      graph?.dispose();
       for (const { running } of all) tf.dispose({ ...running });
       for (const block of blocks) {
         block.body.dispose();

@@ -64,40 +64,48 @@ export function createBlock(options: {
   return { trials, regularised, body: createBody(slotsOf), steps: 0, factor: 1 };
 }
 
-export interface BlockStep {
-  /** What the body reads, with its column of ones: [seeds, batch, width + 1]. */
-  input: tf.Tensor3D;
-  targets: LossTargets;
-  moment: ScheduleMoment;
-}
-
-/** One step of every trial of the block. */
-export function stepBlock(block: Block, { input, targets, moment }: BlockStep): void {
-  const { trials, body } = block;
-  const optimizer = optimizerOf(trials);
+/**
+ * Sets the rates of a step that is about to be made.
+ *
+ * @returns η′/η since the step before.
+ */
+export function prepareStep(block: Block, targets: LossTargets, moment: ScheduleMoment): number {
+  const { trials } = block;
   const wanted = learningRateFactor(trials[0]!.schedule, moment);
   // The momentum of SGD is kept in units of the rate, and must not lose its digits.
-  const factor = optimizer.kind === "sgd" ? Math.max(wanted, leastFactor) : wanted;
+  const factor = optimizerOf(trials).kind === "sgd" ? Math.max(wanted, leastFactor) : wanted;
   const rateChange = factor / block.factor;
   block.factor = factor;
   block.steps++;
-  tf.tidy(() => {
-    const { logits, backward } = body.forward({ input, training: true, step: block.steps });
-    const divisors = String(targets.divisors);
-    if (block.rates?.divisors !== divisors || block.rates.factor !== factor)
-      setRates(block, logits.shape[2], targets.divisors);
-    const rates = block.rates!;
-    const gradients = backward(tf.mul(lossError(logits, targets), rates.gradient));
-    body.parameters.forEach(({ parameter, squaredNorm }, p) => {
-      const own = rates.parameters[p]!;
-      update({ optimizer, parameter, gradient: gradients[p]!, ...own, rateChange, step: block.steps, squaredNorm });
-    });
+  setRates(block, targets);
+  return rateChange;
+}
+
+/**
+ * The gradients of the parameters in the step that is prepared, multiplied by its rates. In the tidy of the caller.
+ *
+ * @param input what the body reads, with its column of ones: [seeds, batch, width + 1].
+ */
+export function blockGradients({ body, steps, rates }: Block, input: tf.Tensor3D, targets: LossTargets): tf.Tensor[] {
+  const { logits, backward } = body.forward({ input, training: true, step: steps });
+  return backward(tf.mul(lossError(logits, targets), rates!.gradient));
+}
+
+/** Moves every parameter in the step that is prepared. */
+export function moveBlock({ trials, body, steps, rates }: Block, gradients: tf.Tensor[], rateChange: number): void {
+  const optimizer = optimizerOf(trials);
+  body.parameters.forEach(({ parameter, squaredNorm }, p) => {
+    const own = rates!.parameters[p]!;
+    update({ optimizer, parameter, gradient: gradients[p]!, ...own, rateChange, step: steps, squaredNorm });
   });
 }
 
-function setRates(block: Block, columns: number, divisors: number[]): void {
-  disposeRates(block);
+/** Makes the rates fit the schedule's factor and the batch, where they do not already. */
+export function setRates(block: Block, { divisors, target }: LossTargets): void {
   const { trials, body, factor } = block;
+  if (block.rates?.divisors === String(divisors) && block.rates.factor === factor) return;
+  disposeRates(block);
+  const columns = trials.length * target.shape[2];
   const optimizer = optimizerOf(trials);
   const apart = divisors.some((divisor) => divisor !== divisors[0]);
   const scales = (apart ? divisors : divisors.slice(0, 1)).map((divisor) =>

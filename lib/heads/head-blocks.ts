@@ -97,6 +97,11 @@ export interface Slot {
   set: (tensor: tf.Tensor) => void;
 }
 
+/** What the slots of a parameter are called; they add `.value` and what the optimizer calls its own. */
+export function parameterName(head: number, block: number, { name }: { name: string }): string {
+  return `head${head}.block${block}.${name}`;
+}
+
 /** Every tensor that training changes, by name. */
 export function slots(all: HeadBlocks[]): Slot[] {
   const slot = <K extends string>(name: string, holder: Record<K, tf.Tensor>, key: K): Slot => ({
@@ -109,12 +114,11 @@ export function slots(all: HeadBlocks[]): Slot[] {
   return all.flatMap(({ blocks, running }, h) => [
     ...(running ? [slot(`head${h}`, running, "mean"), slot(`head${h}`, running, "variance")] : []),
     ...blocks.flatMap(({ block: { body } }, b) => {
-      const name = `head${h}.block${b}`;
       const ofParameters = body.parameters.flatMap((own) => [
-        slot(`${name}.${own.name}`, own.parameter, "value"),
-        ...each(`${name}.${own.name}`, own.parameter.slots),
+        slot(parameterName(h, b, own), own.parameter, "value"),
+        ...each(parameterName(h, b, own), own.parameter.slots),
       ]);
-      return [...ofParameters, ...each(name, body.buffers)];
+      return [...ofParameters, ...each(`head${h}.block${b}`, body.buffers)];
     }),
   ]);
 }

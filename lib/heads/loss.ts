@@ -29,6 +29,8 @@ export interface LossTargetsOptions {
    * is known. Default: batch / known of the batch, which makes each class a mean.
    */
   classWeights?: ArrayLike<number>;
+  /** Whether there are weights even where all are 1. Default: false. */
+  weighted?: boolean;
 }
 
 /** A batch's targets as the loss needs them, made once for all heads. */
@@ -46,14 +48,15 @@ export interface LossTargets {
 }
 
 /** @throws UserError where a target is not one of the loss's, or their number does not fit. */
-export function lossTargets({ loss, targets, seeds, classes, classWeights }: LossTargetsOptions): LossTargets {
+export function lossTargets(options: LossTargetsOptions): LossTargets {
+  const { loss, targets, seeds, classes } = options;
   switch (loss.kind) {
     case "cross_entropy":
-      return classTargets(targets, seeds, classes, loss.labelSmoothing);
+      return classTargets(options, loss.labelSmoothing);
     case "soft_cross_entropy":
       return softTargets(targets, seeds, classes);
     case "binary_cross_entropy":
-      return binaryTargets(targets, seeds, classes, classWeights);
+      return binaryTargets(options);
   }
 }
 
@@ -102,7 +105,8 @@ function splitTrials(logits: tf.Tensor3D, target: tf.Tensor3D): tf.Tensor3D {
   return logits.reshape([rows, logits.shape[2] / classes, classes]);
 }
 
-function classTargets(labels: ArrayLike<number>, seeds: number, classes: number, smoothing: number): LossTargets {
+function classTargets(options: LossTargetsOptions, smoothing: number): LossTargets {
+  const { targets: labels, seeds, classes, weighted = false } = options;
   const rows = labels.length;
   const target = new Float32Array(rows * classes);
   const counts = new Float32Array(rows);
@@ -119,7 +123,7 @@ function classTargets(labels: ArrayLike<number>, seeds: number, classes: number,
   return {
     activation: "softmax",
     target: tf.tensor3d(target, [rows, 1, classes]),
-    weight: counts.includes(0) ? tf.tensor3d(counts, [rows, 1, 1]) : undefined,
+    weight: weighted || counts.includes(0) ? tf.tensor3d(counts, [rows, 1, 1]) : undefined,
     divisors: Array.from({ length: seeds }, (_, s) => {
       const own = counts.subarray((s * rows) / seeds, ((s + 1) * rows) / seeds);
       return Math.max(1, own.reduce((sum, count) => sum + count, 0)); // prettier-ignore
@@ -141,12 +145,8 @@ function softTargets(targets: ArrayLike<number>, seeds: number, classes: number)
   };
 }
 
-function binaryTargets(
-  targets: ArrayLike<number>,
-  seeds: number,
-  classes: number,
-  classWeights?: ArrayLike<number>,
-): LossTargets {
+function binaryTargets(options: LossTargetsOptions): LossTargets {
+  const { targets, seeds, classes, classWeights, weighted = false } = options;
   const rows = rowsOf(targets, classes);
   const batch = rows / seeds;
   const target = new Float32Array(rows * classes);
@@ -174,7 +174,7 @@ function binaryTargets(
   return {
     activation: "sigmoid",
     target: tf.tensor3d(target, [rows, 1, classes]),
-    weight: allKnown ? undefined : tf.tensor3d(weight, [rows, 1, classes]),
+    weight: allKnown && !weighted ? undefined : tf.tensor3d(weight, [rows, 1, classes]),
     divisors: new Array<number>(seeds).fill(batch),
   };
 }

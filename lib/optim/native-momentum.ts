@@ -1,15 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
-/** What the native backend (tfjs-node's) has beyond others: it runs any of TensorFlow's operations by name. */
-interface NativeBackend {
-  binding: Record<"TF_ATTR_STRING" | "TF_ATTR_TYPE" | "TF_ATTR_SHAPE" | "TF_ATTR_BOOL" | "TF_FLOAT", number>;
-  executeMultipleOutputs(
-    name: string,
-    attributes: { name: string; type: number; value: unknown }[],
-    inputs: tf.Tensor[],
-    outputs: number,
-  ): tf.Tensor[];
-}
+import type { OperationAttribute } from "./native-operations.js";
+import { nativeBackend } from "./native-operations.js";
 
 /** Below, the calls of the operations cost more than passes over memory. */
 const leastSize = 2 ** 16;
@@ -35,14 +27,14 @@ export function nativeMomentum(options: {
   factor: number;
   nesterov: boolean;
 }): { value: tf.Tensor; momentum: tf.Tensor } | undefined {
-  const backend: unknown = tf.backend();
+  const backend = nativeBackend();
   const { value, momentum, scaledGradient, scaledDecay, factor, nesterov } = options;
-  if (!isNative(backend) || value.size < leastSize) return undefined;
+  if (!backend || value.size < leastSize) return undefined;
   const { binding } = backend;
   const typed = (name: string) => ({ name, type: binding.TF_ATTR_TYPE, value: binding.TF_FLOAT });
   const flag = (name: string, on: boolean) => ({ name, type: binding.TF_ATTR_BOOL, value: on });
   const text = (name: string, of: string) => ({ name, type: binding.TF_ATTR_STRING, value: of });
-  const run = (name: string, attributes: { name: string; type: number; value: unknown }[], inputs: tf.Tensor[]) =>
+  const run = (name: string, attributes: OperationAttribute[], inputs: tf.Tensor[]) =>
     void backend.executeMultipleOutputs(name, attributes, inputs, 0);
   const variableOf = (tensor: tf.Tensor, name: string) => {
     const shape = { name: "shape", type: binding.TF_ATTR_SHAPE, value: tensor.shape };
@@ -74,8 +66,4 @@ export function nativeMomentum(options: {
     run("ResourceApplyKerasMomentum", attributes, [weights, moments, tf.scalar(-1), move, tf.scalar(factor)]);
     return { value: tensorOf(weights), momentum: tensorOf(moments) };
   });
-}
-
-function isNative(backend: unknown): backend is NativeBackend {
-  return typeof backend === "object" && backend !== null && "binding" in backend && "executeMultipleOutputs" in backend;
 }

@@ -9,6 +9,7 @@ import type { BatchJob, Part, TrainingParts } from "./job.js";
 import { layersOf } from "./job.js";
 import type { TrainingPosition } from "./passes.js";
 import { epochPass, stepsPerEpoch, targetsOf } from "./passes.js";
+import { compileSteps } from "./record-steps.js";
 import { resumeTraining, saveTraining } from "./state.js";
 import type { EpochReport, Trainer, TrainOptions } from "./trainer.js";
 
@@ -44,6 +45,8 @@ async function train(options: TrainOptions & { job: BatchJob; bank: HeadBank; pa
     onSteps(from.epoch * perEpoch + from.step);
   }
   reports.forEach(onEpoch);
+
+  await compileSteps({ bank, part, batchSize: job.batchSize, steps: epochs * perEpoch });
 
   let savedAt = Date.now();
   const afterStep = async (position: TrainingPosition) => {

@@ -22,6 +22,13 @@ export function stepsPerEpoch({ rows }: Part, { batchSize }: Pick<BatchJob, "bat
   return Math.ceil(usedRows(rows.length, batchSize) / batchSize);
 }
 
+/** The sizes that batches of an epoch have: all but perhaps the last are alike. */
+export function batchSizes({ rows }: Part, { batchSize }: Pick<BatchJob, "batchSize">): number[] {
+  const used = usedRows(rows.length, batchSize);
+  const last = used % batchSize;
+  return [...(used >= batchSize ? [batchSize] : []), ...(last > 0 ? [last] : [])];
+}
+
 /**
  * The batches of an epoch, all seeds' side by side: each seed has an order of its own in each epoch, drawn from seed and
  * epoch, so that a training which is taken up meets the batches that it would have met.

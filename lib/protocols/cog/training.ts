@@ -6,6 +6,7 @@ import type { HeadSpec, HeadWeights } from "../../heads/head.js";
 import { linearHead } from "../../heads/head.js";
 import type { Schedule } from "../../optim/schedule.js";
 import { fullMoment } from "../../search/halving.js";
+import { compileSteps } from "../../training/record-steps.js";
 import { resumeTraining, saveTraining } from "../../training/state.js";
 import { targetsOf } from "../../training/passes.js";
 import type { Checkpoint } from "../../training/trainer.js";
@@ -113,6 +114,7 @@ export async function trainLogreg(options: LogregTraining): Promise<HeadBank> {
   try {
     const saved = checkpoint && (await resumeTraining({ ...checkpoint, bank }));
     const from = saved?.position ?? { epoch: 0, step: 0 };
+    if (!watch) await compileSteps({ bank, part: train, batchSize, steps: epochs * perEpoch });
     onSteps?.(from.epoch * perEpoch + from.step);
     let [savedAt, breathed] = [Date.now(), Date.now()];
     for (let { epoch, step } = from; epoch < epochs; epoch++, step = 0) {
