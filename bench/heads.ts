@@ -28,6 +28,7 @@ import { stepsPerEpoch } from "../lib/training/passes.js";
 import { processCount } from "../lib/training/process-count.js";
 import type { TrainingProcess } from "../lib/training/process-trainer.js";
 import { startProcesses } from "../lib/training/process-trainer.js";
+import type { Trainer } from "../lib/training/trainer.js";
 import type { HeadCase } from "./head-cases.js";
 import { headCases } from "./head-cases.js";
 import { forgetPeak, peakOf, trainingProcesses } from "./memory.js";
@@ -40,6 +41,9 @@ const batchSize = 256;
 
 /** Of a whole training; the bench measures single ones. */
 const epochs = 28;
+
+/** Of a training that is measured. */
+const leastSeconds = 5;
 
 interface Options {
   python: string;
@@ -109,22 +113,26 @@ async function compare(headCase: HeadCase, folder: string, options: Options): Pr
   const count = inProcess ? 1 : processCount({ plan, parts });
   const started = performance.now();
   const processes: TrainingProcess[] = count > 1 ? await startProcesses({ count, device }) : [];
-  const trainer = await openTrainer({ plan: { ...plan, epochs: 1 }, parts, processes });
+  const first = await openTrainer({ plan: { ...plan, epochs: 1 }, parts, processes });
   const opening = (performance.now() - started) / 1000;
-  const epoch = async () => {
+  const timed = async (trainer: Trainer) => {
     const begun = performance.now();
     await trainer.train({});
     return (performance.now() - begun) / 1000;
   };
   const peers = device === "native" ? pytorch(headCase, options.python) : plainTensorFlow(headCase, source, batchSize);
 
-  const warmUp = await epoch();
+  const warmUp = await timed(first);
+  await first.close();
+  // Whole trainings, for what is done once in one is done for many epochs.
+  const trained = Math.ceil(leastSeconds / warmUp);
+  const trainer = await openTrainer({ plan: { ...plan, epochs: trained }, parts, processes });
   const own: number[] = [];
   const theirs = peers.modes.map((mode) => ({ mode, seconds: [] as number[], memory: 0 }));
   console.log(`${count} ${count > 1 ? "processes" : "process"} beside ${await peers.name()}`);
   for (let round = 0; round < rounds; round++) {
     for (const answers of theirs) {
-      own.push(await epoch());
+      own.push((await timed(trainer)) / trained);
       const { seconds, memory } = await peers.epoch(answers.mode);
       answers.seconds.push(seconds);
       answers.memory = memory;
@@ -150,7 +158,7 @@ async function compare(headCase: HeadCase, folder: string, options: Options): Pr
   const ours = median(own);
   if (peak) console.log(`  a product of 2048³ runs at ${(peak / 1e9).toFixed(0)} GFLOP/s`);
   console.log(
-    `  start ${opening.toFixed(1)} s, first epoch ${warmUp.toFixed(1)} s, then ${own.map((one) => one.toFixed(2)).join(", ")} s`,
+    `  start ${opening.toFixed(1)} s, first epoch ${warmUp.toFixed(1)} s, then ${own.map((one) => one.toFixed(2)).join(", ")} s in trainings of ${trained}`,
   );
   console.log(line("frozen-eval", ours, memory));
   for (const { mode, seconds, memory: theirPeak } of theirs) {

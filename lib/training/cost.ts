@@ -1,3 +1,4 @@
+import type { HeadBank } from "../heads/bank.js";
 import { headWidths } from "../heads/head.js";
 import type { Candidate, TrainingPlan } from "./open-trainer.js";
 
@@ -16,6 +17,13 @@ type Work = Pick<TrainingPlan, "heads" | "seeds" | "classes">;
 export function productSeconds(plan: Work, images: number): number {
   const products = plan.heads.flat().reduce((sum, candidate) => sum + weights(candidate, plan.classes), 0);
   return (4 * products * plan.seeds.length * images) / perSecond;
+}
+
+/** Seconds of a core that a step of a bank takes, roughly. */
+export function stepSeconds({ parts }: HeadBank, batchSize: number): number {
+  const parameters = parts.flatMap(({ blocks }) => blocks.flatMap(({ block }) => block.body.parameters));
+  const size = parameters.reduce((sum, { parameter }) => sum + parameter.value.size, 0);
+  return perStep * parts.length + (4 * size * batchSize) / perSecond;
 }
 
 /**

@@ -11,12 +11,13 @@ import type { Block } from "../heads/block.js";
 import type { HeadBlocks, Slot } from "../heads/head-blocks.js";
 import { parameterName, slots } from "../heads/head-blocks.js";
 import type { BankBatch, StepGraph, StepGraphOptions } from "../heads/step-graph.js";
+import { stepSeconds } from "./cost.js";
 import type { Part } from "./job.js";
 import { layersOf } from "./job.js";
 import { batchSizes, targetsOf } from "./passes.js";
 
-/** Steps of a training from which on a graph of them pays: to make it takes a few tenths of a second. */
-const leastSteps = 500;
+/** Seconds of a training from which on a graph of its steps pays: to make it takes a few tenths of one. */
+const leastSeconds = 2;
 
 /**
  * Makes one graph of a bank's steps where that gains. It depends on the whole training alone, so that one which is taken
@@ -32,7 +33,7 @@ export async function compileSteps(options: {
 }): Promise<void> {
   const { bank, part, batchSize, steps } = options;
   const { source, rows } = part;
-  if (steps < leastSteps) return;
+  if (steps * stepSeconds(bank, batchSize) < leastSeconds) return;
   const read = layersOf(bank.heads);
   const layers = source.layers.filter(({ name }) => read.includes(name));
   await bank.compile({
