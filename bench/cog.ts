@@ -319,13 +319,22 @@ async function steps(sizes: Sizes, train: ClassFeatures, peer: Peer): Promise<vo
   const source = await sourceOf(train, sizes.width);
   const settings = Array.from({ length: trials }, (_, i) => ({ lr: 0.1 * (i + 1), weightDecay: 1e-6 }));
   const part = { source, rows: everyRow(count * batchSize) };
-  const trainer = trainerOf(sizes, { train: part, report: part }, { settings, epochs: 1 });
+  const trainer = trainerOf(sizes, { train: part, report: part }, { settings });
   const rounds: number[][] = [[], []];
+  // Some epochs of a whole training, for what is done once in one is done for all; the first warms it up.
+  const enough = new AbortController();
+  let before = process.cpuUsage();
+  const onEpoch = () => {
+    const { user, system } = process.cpuUsage(before);
+    before = process.cpuUsage();
+    rounds[0]!.push((user + system) / 1e6 / count);
+    if (rounds[0]!.length === 4) enough.abort();
+  };
+  const own = await measured(() => trainer.train({ onEpoch, signal: enough.signal }).catch(() => {}));
+  rounds[0]!.shift();
   for (let round = 0; round < 4; round++) {
-    const own = await measured(() => trainer.train({}));
     const other = await ask(peer, { what: "steps", steps: count, rows: count * batchSize });
-    // The first warms both up.
-    if (round > 0) [own.cpu / count, (trials * other.cpu) / count].forEach((cpu, i) => rounds[i]!.push(cpu));
+    if (round > 0) rounds[1]!.push((trials * other.cpu) / count);
     if (round === 3) {
       const [ours, peers] = rounds.map((cpu) => cpu.reduce((a, b) => a + b) / cpu.length);
       const flops = 4e-9 * batchSize * sizes.width * sizes.classes * trials;

@@ -16,8 +16,9 @@ import type { Part } from "./job.js";
 import { layersOf } from "./job.js";
 import { batchSizes, targetsOf } from "./passes.js";
 
-/** Seconds of a training from which on a graph of its steps pays: to make it takes a few tenths of one. */
+/** Of a training from which on a graph of its steps pays: to make it takes a few tenths of a second, and some steps. */
 const leastSeconds = 2;
+const leastSteps = 40;
 
 /**
  * Makes one graph of a bank's steps where that gains. It depends on the whole training alone, so that one which is taken
@@ -33,7 +34,7 @@ export async function compileSteps(options: {
 }): Promise<void> {
   const { bank, part, batchSize, steps } = options;
   const { source, rows } = part;
-  if (steps * stepSeconds(bank, batchSize) < leastSeconds) return;
+  if (steps < leastSteps || steps * stepSeconds(bank, batchSize) < leastSeconds) return;
   const read = layersOf(bank.heads);
   const layers = source.layers.filter(({ name }) => read.includes(name));
   await bank.compile({
@@ -182,8 +183,16 @@ function stepSignature(options: {
   for (const [input, tensor] of Object.entries(inputs)) {
     if (input.startsWith(`${name}/`)) graph.placeholder(input, tensor.shape);
   }
+  const parameters = parametersOf(all);
   const before = state.map(({ get }) => get().clone());
-  const read = Object.fromEntries(state.map(({ name: slot, get }) => [`${slot}/read`, get()]));
+  const read = Object.fromEntries(
+    state.map(({ name: slot, get }) => {
+      const own = parameters.find((one) => slot === `${one.name}.value`);
+      // Block after block: all gradients at once would take as much memory as the weights.
+      const after = own ? parameters.filter(({ block }) => block === own.block - 1) : [];
+      return [own ? graph.read(name, own.name, after) : `${slot}/read`, get()];
+    }),
+  );
   const moved: number[] = [];
   const { nodes, weights, outputs } = record({
     prefix: name,
@@ -200,7 +209,6 @@ function stepSignature(options: {
   });
   graph.add(nodes, weights);
 
-  const parameters = parametersOf(all);
   const updates = parameters.map((parameter, p) => {
     const { block, position } = parameter;
     const decay = blocks[block]!.rates!.parameters[position]!.decay;
@@ -242,8 +250,14 @@ class StepNodes {
     return this.assign(`${name}/assign`, name, this.placeholder(`${name}/given`, get().shape));
   }
 
-  assign(name: string, variable: string, value: string, ...after: string[]): string {
-    return this.node(name, "AssignVariableOp", [variable, value, ...control(after)], { dtype: float });
+  /** What a step reads of a parameter, when the step has moved those others. */
+  read(step: string, parameter: string, after: NamedParameter[]): string {
+    const moved = control(after.map(({ name }) => `${step}/${name}/update`));
+    return this.node(`${step}/${parameter}/read`, "ReadVariableOp", [`${parameter}.value`, ...moved], { dtype: float });
+  }
+
+  assign(name: string, variable: string, value: string): string {
+    return this.node(name, "AssignVariableOp", [variable, value], { dtype: float });
   }
 
   /** p ← p·η′/η */
@@ -266,9 +280,11 @@ class StepNodes {
     const { step, parameter, gradient, decay, one } = options;
     const { name, momentum, nesterov } = parameter;
     const at = `${step}/${name}`;
-    const move = decay ? this.decayed({ at, variable: `${name}.value`, gradient, decay, one }) : gradient;
+    const move = decay ? this.decayed({ at, gradient, decay, one }) : gradient;
     const input = [`${name}.value`, `${name}.momentum`, this.number(-1), move, this.number(momentum)];
-    return this.node(`${at}/update`, "ResourceApplyKerasMomentum", input, { T: float, use_nesterov: { b: nesterov } });
+    const update = this.node(`${at}/update`, "ResourceApplyKerasMomentum", input, { T: float, use_nesterov: { b: nesterov } }); // prettier-ignore
+    // Else the gradient's memory would be held until the next step.
+    return decay ? this.node(`${at}/move/end`, "DestroyResourceOp", [`${at}/move`, ...control([update])], {}) : update;
   }
 
   /** A tensor that is there when all these have run. */
@@ -276,11 +292,11 @@ class StepNodes {
     return this.node(`${name}/done`, "Identity", [this.number(0), ...control(after)], { T: float });
   }
 
-  private decayed(options: { at: string; variable: string; gradient: string; decay: string; one: boolean }): string {
-    const { at, variable, gradient, decay, one } = options;
+  private decayed(options: { at: string; gradient: string; decay: string; one: boolean }): string {
+    const { at, gradient, decay, one } = options;
     const move = this.handle(`${at}/move`);
     const given = this.assign(`${at}/move/assign`, move, gradient);
-    const value = `${variable}/read`;
+    const value = `${at}/read`;
     let added: string;
     if (one) {
       const scalar = this.node(`${at}/decay`, "Reshape", [decay, this.constant("scalar", { shape: [0], dtype: "int32", data: new Int32Array() })], { T: float, Tshape: { type: "DT_INT32" } }); // prettier-ignore
