@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
+import { UnsupportedGraph } from "../../lib/backend/graph-def.js";
 import type { HeadBank, HeadBankOptions } from "../../lib/heads/bank.js";
 import { createHeadBank } from "../../lib/heads/bank.js";
 import type { Trial } from "../../lib/heads/block.js";
@@ -175,6 +176,24 @@ describeOnNative("graph of a bank's steps", () => {
     bank.dispose();
     expect(made).toBeGreaterThan(before);
     expect(tf.memory().numTensors).toBe(before + 2);
+  });
+
+  test("a step that TensorFlow takes one by one only leaves the bank as it was", async () => {
+    const tensors = tf.memory().numTensors;
+    const bank = bankOf({ specs: [bnFc] });
+    const state = await bank.state();
+    const refusing: typeof recordSteps = ({ gradients, ...options }) =>
+      recordSteps({
+        ...options,
+        gradients: (given) => {
+          gradients(given);
+          throw new UnsupportedGraph("it is odd");
+        },
+      });
+    expect(await bank.compile({ record: refusing, widths, sizes: [batch], weighted: false })).toBe(false);
+    expect(await bank.state()).toEqual(state);
+    bank.dispose();
+    expect(tf.memory().numTensors).toBe(tensors);
   });
 
   test("other optimizers and dropout are trained operation by operation", async () => {

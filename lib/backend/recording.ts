@@ -38,6 +38,8 @@ export function record(options: {
   const names = new Map(Object.entries(inputs).map(([name, { dataId }]) => [dataId, name] as const));
 
   const nameOf = ({ dataId, shape, dtype }: tf.TensorInfo): string => {
+    // tfjs-node has integers of 64 bits that are no tensors.
+    if ((dataId as object | undefined) === undefined) throw new UnsupportedGraph("it reads an integer of 64 bits");
     const known = names.get(dataId);
     if (known !== undefined) return known;
     const name = `${prefix}/constant${weights.size}`;
