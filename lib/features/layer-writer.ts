@@ -53,11 +53,11 @@ export class LayerWriter {
     const shard = await this.open();
     const file = this.file;
     await writeFully(shard.handle, this.header(shard.rows), 0);
-    await shard.handle.sync();
+    // The disk and the processor work at the same time.
+    const [sha256] = await Promise.all([sha256OfFile(shard.temporary), shard.handle.sync()]);
     await shard.handle.close();
     this.shard = undefined;
     try {
-      const sha256 = await sha256OfFile(shard.temporary);
       await fs.rename(shard.temporary, path.join(this.options.folder, this.layer.folder, file));
       const whole = { file, rows: shard.rows, sha256 };
       this.layer.shards.push(whole);
