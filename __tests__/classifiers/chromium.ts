@@ -33,11 +33,12 @@ export async function openPage({ url, profile }: { url: string; profile: string 
     "--enable-unsafe-swiftshader",
     "--use-angle=swiftshader",
     `--user-data-dir=${profile}`,
-    "--virtual-time-budget=60000",
+    // Pages that wait for WebGL ask again and again, and their time passes fast: on a busy machine a minute is over too soon.
+    "--virtual-time-budget=1200000",
     "--dump-dom",
   ];
   const { child, ended } = startProcess([chromium!, ...flags, url], profile);
-  const late = setTimeout(() => child.kill("SIGKILL"), 90_000);
+  const late = setTimeout(() => child.kill("SIGKILL"), 180_000);
   try {
     const { status, stdout, stderr } = await ended;
     if (status !== 0) throw new Error(`the browser ended with ${status}: ${stderr.slice(-2000)}`);
