@@ -13,8 +13,8 @@ const inFlight = 2;
 
 /**
  * Extracts in processes side by side, each with a backbone on a backend of its own: with WebAssembly, which has one thread
- * under Node, and native TensorFlow one for each core; with CUDA one for each GPU. Batches go to whoever has the fewest. The pixels of a batch
- * are sent before `extract` returns, and may then be written anew.
+ * under Node, and native TensorFlow one for each core; with CUDA one for each GPU. Batches go to whoever has the fewest.
+ * The pixels of a batch are sent before `extract` returns, and may then be written anew.
  *
  * @param options.device what this process computes on, and the others.
  * @param options.threads of each, where the device has them.

@@ -133,6 +133,7 @@ export function createHeadBank(options: HeadBankOptions): HeadBank {
     },
     diverged,
     compile: async ({ record, widths, sizes, weighted: unknown }) => {
+      graph?.leave();
       weighted = unknown;
       const batches = sizes.map((size) => {
         const rows = seeds.length * size;
