@@ -67,8 +67,7 @@ async function main(): Promise<void> {
     };
     const runs: { count: number; extractor: FeatureExtractor; runs: Run[] }[] = [];
     for (const count of [1, most]) {
-      const threads = backend.device === "native" ? Math.max(1, Math.floor(backend.threads / count)) : undefined;
-      const extractor = await startExtractors({ backbone, layers, count, device: backend.device, threads });
+      const extractor = await startExtractors({ backbone, layers, count, backend });
       opened.push(extractor);
       runs.push({ count, extractor, runs: [] });
       await pass(extractor, 2 * count);

@@ -4,7 +4,6 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { currentBackend } from "../../lib/backend/backend.js";
 import { loadBackbone, type Backbone } from "../../lib/backbones/backbone.js";
 import { openDataset } from "../../lib/datasets/open.js";
 import { UserError } from "../../lib/errors.js";
@@ -12,7 +11,6 @@ import { extractFeatures, type ExtractFeaturesOptions } from "../../lib/features
 import { readNpy } from "../../lib/features/npy-file.js";
 import { mostProcesses } from "../../lib/features/open-extractor.js";
 import { describeOnBackends } from "../backends.js";
-import { writeDigits } from "../cli/digits.js";
 import { temporaryFolder } from "../command-line.js";
 import { childrenOf, untilGone } from "../processes.js";
 import { writeSmallBackbone } from "../small-backbone.js";
@@ -74,42 +72,6 @@ describeOnBackends("extraction by several processes", ({ device, tolerance }) =>
     expect(tf.memory().numTensors).toBe(before);
     await untilGone(children());
   });
-
-  if (device === "native") {
-    test("a large listing has a process a core, whose bytes are those of a part, and of a run that goes on", async () => {
-      await writeDigits(path.join(folder, "digits"), { train: 2100, test: 10 });
-      const dataset = await openDataset({ spec: `mnist:${path.join(folder, "digits")}` });
-      const notes: string[] = [];
-      const digits = async (root: string, options: Partial<ExtractFeaturesOptions> = {}, onBatch = () => {}) => {
-        const task = { advance: onBatch, end: () => undefined };
-        const progress = { note: (text: string) => void notes.push(text), task: () => task };
-        const where = path.join(folder, root);
-        const given = { backbone, dataset, root: where, layers: "block0", splits: ["train" as const], progress };
-        await (await extractFeatures({ ...given, ...options })).close();
-      };
-      const filesAt = (root: string, split: string) =>
-        filesOf(path.join(folder, root, "small", "convnet", "digits", split));
-      await digits("whole");
-      const { threads } = currentBackend()!;
-      const count = Math.max(1, Math.min(threads, Math.floor(os.totalmem() / 2 ** 31)));
-      expect(notes).toEqual(count > 1 ? [`${count} processes pass images through the backbone side by side`] : []);
-      const whole = await filesAt("whole", "features_train");
-
-      const stop = new AbortController();
-      const stopping = digits("again", { signal: stop.signal }, () => stop.abort(new Error("stopped")));
-      await expect(stopping).rejects.toThrow("stopped");
-      await digits("again");
-      expect(await filesAt("again", "features_train")).toEqual(whole);
-
-      // Few of its images are its own.
-      await digits("parts", { part: { index: 4, count: 4 } });
-      const part = await filesAt("parts", "features_train_part4of4");
-      const shards = Object.keys(part).filter((name) => /block0.*npy$/.test(name));
-      expect(shards.length).toBeGreaterThan(0);
-      for (const name of shards) expect(part[name]).toBe(whole[name]);
-      await untilGone(children());
-    });
-  }
 
   // What follows is the same on every backend.
   if (device === "native") return;

@@ -1,7 +1,7 @@
 import path from "node:path";
 
 import { type AskedProcess, startProcess } from "../asked-process.js";
-import type { Device } from "../backend/backend.js";
+import type { BackendDescription } from "../backend/backend.js";
 import { visibleGpus } from "../backend/gpu.js";
 import type { Backbone } from "../backbones/backbone.js";
 import type { LayerRequest } from "../backbones/layers.js";
@@ -13,22 +13,22 @@ const inFlight = 2;
 
 /**
  * Extracts in processes side by side, each with a backbone on a backend of its own: with WebAssembly, which has one thread
- * under Node, and native TensorFlow one for each core; with CUDA one for each GPU. Batches go to whoever has the fewest.
- * The pixels of a batch are sent before `extract` returns, and may then be written anew.
+ * under Node, one for each core; with CUDA one for each GPU. Batches go to whoever has the fewest. The pixels of a batch
+ * are sent before `extract` returns, and may then be written anew.
  *
- * @param options.device what this process computes on, and the others.
- * @param options.threads of each, where the device has them.
+ * @param options.backend what this process computes on; the others take the same, and divide its threads.
  * @throws UserError where a process cannot start; from `extract`, where one has ended.
  */
 export async function startExtractors(options: {
   backbone: Backbone;
   layers: LayerRequest[];
   count: number;
-  device: Device;
-  threads?: number;
+  backend: BackendDescription;
 }): Promise<FeatureExtractor> {
-  const { backbone, layers, count, device, threads } = options;
+  const { backbone, layers, count, backend } = options;
+  const { device } = backend;
   const gpus = device === "cuda" ? await visibleGpus() : [];
+  const threads = device === "native" ? Math.max(1, Math.floor(backend.threads / count)) : undefined;
   const processes = Array.from({ length: count }, (_, i) => {
     const environment = gpus.length > 0 ? { CUDA_VISIBLE_DEVICES: gpus[i % gpus.length]! } : {};
     return { process: start({ number: i + 1, count, environment }), busy: 0 };

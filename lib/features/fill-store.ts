@@ -112,7 +112,7 @@ async function passImages(options: FillStoreOptions & { writer: StoreWriter; siz
   });
   const unit = views ? "views" : "images";
   if (first > rowsOfPart(size, place.key.part).from) progress.note(`extraction of ${dataset.name} ${split.name} goes on at ${views ? "view" : "image"} ${first} of ${size}`); // prettier-ignore
-  const extractor = openExtractor({ ...options, layers, images: size, batches: Math.ceil(rows.length / batchSize) });
+  const extractor = openExtractor({ ...options, layers, batches: Math.ceil(rows.length / batchSize) });
   const task = progress.task({ label: `extract ${split.name}`, total: last - first, unit });
   const begun: Promise<ExtractedBatch>[] = [];
   let written = first;
