@@ -2,8 +2,9 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 
+import { UserError } from "../../lib/errors.js";
 import { fileStats } from "../../lib/datasets/file-stats.js";
-import { uniqueIds } from "../../lib/datasets/listing.js";
+import { fileSplit, uniqueIds } from "../../lib/datasets/listing.js";
 import { writeFiles } from "./files.js";
 
 let root: string;
@@ -51,4 +52,23 @@ test("names that come once stay, among hundreds of thousands, and those that com
     `${names[7]!} (3)`,
   ]);
   expect(() => uniqueIds([...names, "a\nb"], "a list")).toThrow(/without line breaks for a list but received "a\\nb"/);
+});
+
+test("of very many files some are asked: their digest knows a change of these, and every name", async () => {
+  const digestOf = async (files: string[], mostAsked?: number) => {
+    const targets = { kind: "single" as const, labels: new Int32Array(files.length) };
+    const listed = { format: "list", name: "all" as const, root, files, ids: files, targets, classes: ["a", "b"] };
+    return (await fileSplit({ ...listed, mostAsked, missing: (i) => new UserError(`entry ${i} is missing`) })).digest;
+  };
+  const files = ["a.png", "b/ü.png", "c.png", "nowhere.png", "a.png"];
+  await expect(digestOf(files)).rejects.toThrow("entry 3 is missing");
+  // Every second one: the first, the third and the fifth.
+  const digest = await digestOf(files, 3);
+  expect(await digestOf(["a.png", "elsewhere.png", "c.png", "nowhere.png", "a.png"], 3)).not.toBe(digest);
+  expect(await digestOf(["a.png", "b/ü.png", "nowhere.png", "c.png", "a.png"], 5).catch(String)).toContain("entry 2");
+  await fs.writeFile(path.join(root, "b/ü.png"), "333");
+  expect(await digestOf(files, 3)).toBe(digest);
+  await fs.writeFile(path.join(root, "c.png"), "333");
+  expect(await digestOf(files, 3)).not.toBe(digest);
+  expect(await digestOf(files.slice(0, 3), 3)).toBe(await digestOf(files.slice(0, 3)));
 });
