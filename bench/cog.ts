@@ -13,7 +13,8 @@
  *   steps are measured.
  * - stream: L-BFGS at one penalty on features that every pass reads from disk. It has no peer.
  *
- * Times are those of the processor, which other work on the machine disturbs least; the peer has one thread.
+ * Times are those of the processor, which other work on the machine disturbs least; `--threads` are those of either program,
+ * one unless it is told.
  */
 import fs from "node:fs";
 import os from "node:os";
@@ -79,6 +80,7 @@ async function main(): Promise<void> {
       shots: { type: "string", default: "1,2,4,8,16" },
       noise: { type: "string", default: "2.5" },
       python: { type: "string", default: "python3" },
+      threads: { type: "string", default: "1" },
     },
   });
   const [what = "search"] = positionals;
@@ -92,7 +94,8 @@ async function main(): Promise<void> {
     classes,
     epochs: Number(values.epochs),
   };
-  await prepareBackend({ device: "native" });
+  const threads = Number(values.threads);
+  await prepareBackend({ device: "native", threads: what === "stream" ? undefined : threads });
   if (what === "stream") return stream({ ...sizes, images: Number(values.images ?? 50_000) });
   const noise = Number(values.noise);
   const made = (part: string, count: number) => classFeatures({ ...sizes, count, part, noise });
@@ -105,7 +108,7 @@ async function main(): Promise<void> {
       fs.writeFileSync(own[1]!, labels);
       return own;
     });
-    const peer = openPeer({ python: values.python, script: "cog.py", args: [...files, JSON.stringify({ ...sizes, threads: 1 })] }); // prettier-ignore
+    const peer = openPeer({ python: values.python, script: "cog.py", args: [...files, JSON.stringify({ ...sizes, threads })] }); // prettier-ignore
     const { images, width } = sizes;
     console.log(`${what}: ${images} × ${width}, ${classes} classes; ${await peer.next()}; load ${load()}`);
     if (what === "search") await search(sizes, train, test, peer);

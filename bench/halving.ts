@@ -1,7 +1,7 @@
 /**
  * Successive halving beside the full sweep, on the same splits: what each chooses, and how long it takes.
  *
- *     node dist/bench/halving.js [--synthetic 12] [--images 20000] [--classes 100] [--widths 768,1024,1280]
+ *     node dist/bench/halving.js [--synthetic 12] [--first 0] [--images 20000] [--classes 100] [--widths 768,1024,1280]
  *                                [--features DIR|npy:X,Y ...] [--layers a,b] [--heads fc,bn_fc] [--seeds 0,1]
  *                                [--epochs 28] [--device native] [--processes n]
  *
@@ -32,6 +32,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       synthetic: { type: "string", default: "12" },
+      first: { type: "string", default: "0" },
       images: { type: "string", default: "20000" },
       classes: { type: "string", default: "100" },
       widths: { type: "string", default: "768,1024,1280" },
@@ -103,7 +104,8 @@ async function main(): Promise<void> {
     }
     await features.close();
   }
-  for (let seed = 0; seed < Number(values.synthetic); seed++) {
+  const first = Number(values.first);
+  for (let seed = first; seed < first + Number(values.synthetic); seed++) {
     const { name, features } = await syntheticClasses(seed, sizes);
     await compare(name, { features, seeds: [seed], splitSeed: seed, heads: [seed % 8 < 4 ? "fc" : "bn_fc"] });
     await features.close();

@@ -120,8 +120,8 @@ describe("fullMoment", () => {
 });
 
 describe("promoted", () => {
-  const keepOf = (scores: CandidateScore[], keep: number, candidates = apart(scores.length)) =>
-    promoted({ scores: new Map(scores.entries()), candidates, keep });
+  const keepOf = (scores: CandidateScore[], keep: number, candidates = apart(scores.length), rateFactor = 1) =>
+    promoted({ scores: new Map(scores.entries()), candidates, keep, rateFactor });
 
   test("takes the highest scores, and of equal ones the lower loss", () => {
     expect(keepOf([score(0.5), score(0.7), score(0.6, 2), score(0.6, 1)], 2)).toEqual([1, 3]);
@@ -153,6 +153,20 @@ describe("promoted", () => {
   test("candidates that differ in more than rate and decay are no kin", () => {
     const candidates = [trial(0.1), { ...trial(0.1), batchSize: 64 }, trial(0.3)];
     expect(keepOf([score(0.8), score(0.7), score(0.6)], 2, candidates)).toEqual([0, 1]);
+  });
+
+  test("a smaller rate stands up for one at which it was trained briefly, where that was beyond its limit", () => {
+    const candidates = [0.01, 0.03, 0.1, 0.3, 1].map((lr) => trial(lr, 1e-4));
+    const scores = [0.3, 0.5, 0.2, 0.35, 0.25].map((value) => score(value));
+    const replaced = <T>(list: T[], at: number, value: T) => list.map((each, i) => (i === at ? value : each));
+    expect(keepOf(scores, 2, candidates)).toEqual([1, 3]);
+    // 0.03 was trained at 0.12.
+    expect(keepOf(scores, 2, candidates, 4)).toEqual([1, 2]);
+    expect(keepOf(scores, 1, candidates, 4)).toEqual([1]);
+    expect(keepOf(replaced(scores, 2, score(0, NaN, true)), 2, candidates, 4)).toEqual([1, 2]);
+    // What diverged stands up for nobody, nor does what differs in more than its rate.
+    expect(keepOf(replaced(scores, 1, score(0, NaN, true)), 2, candidates, 4)).toEqual([3, 4]);
+    expect(keepOf(scores, 2, replaced(candidates, 2, trial(0.1, 1e-3)), 4)).toEqual([1, 3]);
   });
 
   test("takes what diverged last, and of that the smallest rates", () => {

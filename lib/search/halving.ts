@@ -18,6 +18,9 @@ import type { SearchTrial } from "./space.js";
  *   little of decays, which need time. So the best of each of three rates goes on first; then under each of these the best
  *   decay that is a decade off.
  *
+ * - A rate that would do well may be beyond its limit only where it is multiplied. Then a smaller one of the same decay, whose
+ *   brief training was at that rate or above, stands up for it: see {@link promoted}.
+ *
  * More rungs between, which train some of the candidates longer, chose no better for the same work: the first and
  * briefest of them lost the best rate.
  */
@@ -144,7 +147,7 @@ export async function halve({ heads, candidates, rungs, evaluate }: HalvingOptio
     if (index > 0) {
       survivors = survivors.map((own, head) => {
         const last = new Map(own.map((candidate) => [candidate, scores[head]![candidate]!.at(-1)!]));
-        return promoted({ scores: last, candidates, keep: rung.trials });
+        return promoted({ scores: last, candidates, keep: rung.trials, rateFactor: rungs[index - 1]!.rateFactor });
       });
     }
     const judged = await evaluate(survivors, rung, index);
@@ -162,19 +165,35 @@ const rates = 3;
 /**
  * The candidates of one head that go on, rising: the best of each of three rates, under each of these the best whose decay
  * is a decade off, then the others by score. Those that diverged come last, and of them those of the smallest rates first.
+ *
+ * A candidate counts for as much as the best of those that differ from it in nothing but a smaller rate, and whose brief
+ * training was at its rate or above: at its own rate it is as stable as they were, and will be trained for longer. Of a
+ * skewed set, rates of 0.03 came to 52 % where they were multiplied to 0.14, and those of 0.1, at 0.48, to 35 %; in full the
+ * latter reached 77 % and the former 72.
+ *
+ * @param options.rateFactor by which rates were multiplied.
  */
 export function promoted(options: {
   scores: ReadonlyMap<number, CandidateScore>;
   candidates: readonly SearchTrial[];
   keep: number;
+  rateFactor: number;
 }): number[] {
-  const { scores, candidates, keep } = options;
+  const { scores, candidates, keep, rateFactor } = options;
   const all = [...scores].sort(([a], [b]) => a - b);
-  const sound = all.filter(([, { diverged, loss }]) => !diverged && Number.isFinite(loss));
-  const lost = all.filter((each) => !sound.includes(each)).map(([candidate]) => candidate);
-  sound.sort(([, a], [, b]) => b.score - a.score || a.loss - b.loss);
+  const isSound = ({ diverged, loss }: CandidateScore) => !diverged && Number.isFinite(loss);
+  const better = (a: CandidateScore, b: CandidateScore) => b.score - a.score || a.loss - b.loss;
+  const judged = all.map(([candidate, own]) => {
+    const others = all.filter(([other]) => standsFor(candidates[other]!, candidates[candidate]!, rateFactor));
+    const [best] = [own, ...others.map(([, score]) => score)].filter(isSound).sort(better);
+    return { candidate, own, best };
+  });
+  const sound = judged.flatMap(({ candidate, own, best }) => (best ? [{ candidate, own, best }] : []));
+  const lost = judged.filter(({ best }) => !best).map(({ candidate }) => candidate);
+  // Of equals those come first that need nobody to stand up for them.
+  sound.sort((a, b) => better(a.best, b.best) || Number(b.best === b.own) - Number(a.best === a.own));
   const families: number[][] = [];
-  for (const [each] of sound) {
+  for (const { candidate: each } of sound) {
     const own = families.find(([best]) => areKin(candidates[best!]!, candidates[each]!));
     if (own) own.push(each);
     else families.push([each]);
@@ -183,7 +202,7 @@ export function promoted(options: {
   const second = families.slice(0, rates).flatMap(([best, ...others]) => {
     return others.find((other) => areDecayedApart(candidates[best!]!, candidates[other]!)) ?? [];
   });
-  const order = new Set([...first, ...second, ...sound.map(([candidate]) => candidate)]);
+  const order = new Set([...first, ...second, ...sound.map(({ candidate }) => candidate)]);
   lost.sort((a, b) => candidates[a]!.lr - candidates[b]!.lr);
   return [...order, ...lost].slice(0, keep).sort((a, b) => a - b);
 }
@@ -192,6 +211,12 @@ export function promoted(options: {
 function areKin(a: SearchTrial, b: SearchTrial): boolean {
   const rest = (trial: SearchTrial) => JSON.stringify({ ...trial, lr: undefined, weightDecay: undefined });
   return Math.max(a.lr, b.lr) < nearby * Math.min(a.lr, b.lr) && rest(a) === rest(b);
+}
+
+/** Whether a brief training of `a`, its rate multiplied, was at a rate that `b` has in full, or above. */
+function standsFor(a: SearchTrial, b: SearchTrial, rateFactor: number): boolean {
+  const rest = (trial: SearchTrial) => JSON.stringify({ ...trial, lr: undefined });
+  return a.lr < b.lr && b.lr <= a.lr * rateFactor && rest(a) === rest(b);
 }
 
 function areDecayedApart(a: SearchTrial, b: SearchTrial): boolean {
