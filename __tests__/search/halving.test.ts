@@ -127,7 +127,7 @@ describe("promoted", () => {
     expect(keepOf([score(0.5), score(0.7), score(0.6, 2), score(0.6, 1)], 2)).toEqual([1, 3]);
   });
 
-  test("takes the best of three learning rates first, then of these the best whose decay is a decade off", () => {
+  test("takes the best of three learning rates first where there are no others near, then of these the best whose decay is a decade off", () => {
     const candidates = [
       trial(0.1),
       trial(0.1, 1e-4),
@@ -155,18 +155,18 @@ describe("promoted", () => {
     expect(keepOf([score(0.8), score(0.7), score(0.6)], 2, candidates)).toEqual([0, 1]);
   });
 
-  test("a smaller rate stands up for one at which it was trained briefly, where that was beyond its limit", () => {
+  test("takes the best of the rates above and below the best one, as far as rates were multiplied", () => {
     const candidates = [0.01, 0.03, 0.1, 0.3, 1].map((lr) => trial(lr, 1e-4));
-    const scores = [0.3, 0.5, 0.2, 0.35, 0.25].map((value) => score(value));
-    const replaced = <T>(list: T[], at: number, value: T) => list.map((each, i) => (i === at ? value : each));
-    expect(keepOf(scores, 2, candidates)).toEqual([1, 3]);
-    // 0.03 was trained at 0.12.
+    const scores = [0.3, 0.5, 0.2, 0.35, 0.4].map((value) => score(value));
+    expect(keepOf(scores, 3, candidates)).toEqual([1, 3, 4]);
+    expect(keepOf(scores, 3, candidates, 4)).toEqual([0, 1, 2]);
     expect(keepOf(scores, 2, candidates, 4)).toEqual([1, 2]);
-    expect(keepOf(scores, 1, candidates, 4)).toEqual([1]);
-    expect(keepOf(replaced(scores, 2, score(0, NaN, true)), 2, candidates, 4)).toEqual([1, 2]);
-    // What diverged stands up for nobody, nor does what differs in more than its rate.
-    expect(keepOf(replaced(scores, 1, score(0, NaN, true)), 2, candidates, 4)).toEqual([3, 4]);
-    expect(keepOf(scores, 2, replaced(candidates, 2, trial(0.1, 1e-3)), 4)).toEqual([1, 3]);
+    // 0.3 is within ten times 0.03, and better than 0.1.
+    expect(keepOf(scores, 3, candidates, 11)).toEqual([0, 1, 3]);
+    // At the end of the grid the next best rate takes the place.
+    expect(keepOf([0.9, 0.1, 0.2, 0.4, 0.3].map((value) => score(value)), 3, candidates, 4)).toEqual([0, 1, 3]); // prettier-ignore
+    const other = candidates.map((each, i) => (i === 2 ? { ...each, batchSize: 64 } : each));
+    expect(keepOf(scores, 3, other, 4)).toEqual([0, 1, 4]);
   });
 
   test("takes what diverged last, and of that the smallest rates", () => {

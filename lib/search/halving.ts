@@ -14,12 +14,10 @@ import type { SearchTrial } from "./space.js";
  *   win a brief training, for the small ones have not arrived; with rates multiplied by the whole ratio all arrive, but
  *   the large ones are beyond their limit. Between them 0.7 chooses best: at most 0.1 points off on nine sets of four
  *   kinds, where the root was off by up to 0.7.
- * - The brief training tells good rates, though its best may be a step of the grid beside the best of the long one, and
- *   little of decays, which need time. So the best of each of three rates goes on first; then under each of these the best
- *   decay that is a decade off.
- *
- * - A rate that would do well may be beyond its limit only where it is multiplied. Then a smaller one of the same decay, whose
- *   brief training was at that rate or above, stands up for it: see {@link promoted}.
+ * - The brief training tells good rates, though its best may be a step of the grid beside the best of the long one: below
+ *   it where the long one overfits, above it where rates pass their limit only because they are multiplied. It tells little
+ *   of decays, which need time. So the best goes on first, then the best of the rates a step above and a step below it; then
+ *   under each of these the best decay that is a decade off. See {@link promoted}.
  *
  * More rungs between, which train some of the candidates longer, chose no better for the same work: the first and
  * briefest of them lost the best rate.
@@ -163,13 +161,13 @@ const nearby = 1.5;
 const rates = 3;
 
 /**
- * The candidates of one head that go on, rising: the best of each of three rates, under each of these the best whose decay
- * is a decade off, then the others by score. Those that diverged come last, and of them those of the smallest rates first.
+ * The candidates of one head that go on, rising: the best; the best of the rates above and below it, as far as rates were
+ * multiplied; or the best of other rates, until there are three; under each of these the best whose decay is a decade off;
+ * then the others by score. Those that diverged come last, and of them those of the smallest rates first.
  *
- * A candidate counts for as much as the best of those that differ from it in nothing but a smaller rate, and whose brief
- * training was at its rate or above: at its own rate it is as stable as they were, and will be trained for longer. Of a
- * skewed set, rates of 0.03 came to 52 % where they were multiplied to 0.14, and those of 0.1, at 0.48, to 35 %; in full the
- * latter reached 77 % and the former 72.
+ * The next best rates by score are a worse choice. Of a skewed set, rates of 0.03 came to 52 % in the brief training, where
+ * they were multiplied to 0.14, those of 3 to 39 % and those of 0.1, at 0.48, to 35 %; in full those of 0.1 reached 77 %, and
+ * the others 72 and 67.
  *
  * @param options.rateFactor by which rates were multiplied.
  */
@@ -181,42 +179,41 @@ export function promoted(options: {
 }): number[] {
   const { scores, candidates, keep, rateFactor } = options;
   const all = [...scores].sort(([a], [b]) => a - b);
-  const isSound = ({ diverged, loss }: CandidateScore) => !diverged && Number.isFinite(loss);
-  const better = (a: CandidateScore, b: CandidateScore) => b.score - a.score || a.loss - b.loss;
-  const judged = all.map(([candidate, own]) => {
-    const others = all.filter(([other]) => standsFor(candidates[other]!, candidates[candidate]!, rateFactor));
-    const [best] = [own, ...others.map(([, score]) => score)].filter(isSound).sort(better);
-    return { candidate, own, best };
-  });
-  const sound = judged.flatMap(({ candidate, own, best }) => (best ? [{ candidate, own, best }] : []));
-  const lost = judged.filter(({ best }) => !best).map(({ candidate }) => candidate);
-  // Of equals those come first that need nobody to stand up for them.
-  sound.sort((a, b) => better(a.best, b.best) || Number(b.best === b.own) - Number(a.best === a.own));
-  const families: number[][] = [];
-  for (const { candidate: each } of sound) {
-    const own = families.find(([best]) => areKin(candidates[best!]!, candidates[each]!));
-    if (own) own.push(each);
-    else families.push([each]);
+  const sound = all.filter(([, { diverged, loss }]) => !diverged && Number.isFinite(loss));
+  const lost = all.filter((each) => !sound.includes(each)).map(([candidate]) => candidate);
+  sound.sort(([, a], [, b]) => b.score - a.score || a.loss - b.loss);
+  const byScore = sound.map(([candidate]) => candidate);
+  const trial = (candidate: number) => candidates[candidate]!;
+
+  const neighbours = (best: number): number[] => {
+    const ratio = (other: number) => (isKin(trial(best), trial(other)) ? trial(other).lr / trial(best).lr : NaN);
+    const isApart = (by: number) => by > nearby && by <= rateFactor;
+    const above = byScore.find((other) => isApart(ratio(other)));
+    const below = byScore.find((other) => isApart(1 / ratio(other)));
+    return [above, below].filter((found) => found !== undefined);
+  };
+  const first = byScore.slice(0, 1).flatMap((best) => [best, ...neighbours(best)]);
+  for (const other of byScore) {
+    if (first.length < rates && !first.some((one) => areOfOneRate(trial(one), trial(other)))) first.push(other);
   }
-  const first = families.slice(0, rates).map(([best]) => best!);
-  const second = families.slice(0, rates).flatMap(([best, ...others]) => {
-    return others.find((other) => areDecayedApart(candidates[best!]!, candidates[other]!)) ?? [];
+  const second = first.flatMap((one) => {
+    return (
+      byScore.find((other) => areOfOneRate(trial(one), trial(other)) && areDecayedApart(trial(one), trial(other))) ?? []
+    );
   });
-  const order = new Set([...first, ...second, ...sound.map(({ candidate }) => candidate)]);
-  lost.sort((a, b) => candidates[a]!.lr - candidates[b]!.lr);
-  return [...order, ...lost].slice(0, keep).sort((a, b) => a - b);
+  lost.sort((a, b) => trial(a).lr - trial(b).lr);
+  return [...new Set([...first, ...second, ...byScore, ...lost])].slice(0, keep).sort((a, b) => a - b);
 }
 
-/** *Kin* are candidates of nearly one rate that differ in weight decay. */
-function areKin(a: SearchTrial, b: SearchTrial): boolean {
+/** *Kin* are candidates that differ in learning rate and weight decay alone. */
+function isKin(a: SearchTrial, b: SearchTrial): boolean {
   const rest = (trial: SearchTrial) => JSON.stringify({ ...trial, lr: undefined, weightDecay: undefined });
-  return Math.max(a.lr, b.lr) < nearby * Math.min(a.lr, b.lr) && rest(a) === rest(b);
+  return rest(a) === rest(b);
 }
 
-/** Whether a brief training of `a`, its rate multiplied, was at a rate that `b` has in full, or above. */
-function standsFor(a: SearchTrial, b: SearchTrial, rateFactor: number): boolean {
-  const rest = (trial: SearchTrial) => JSON.stringify({ ...trial, lr: undefined });
-  return a.lr < b.lr && b.lr <= a.lr * rateFactor && rest(a) === rest(b);
+/** Kin of nearly one rate. */
+function areOfOneRate(a: SearchTrial, b: SearchTrial): boolean {
+  return Math.max(a.lr, b.lr) < nearby * Math.min(a.lr, b.lr) && isKin(a, b);
 }
 
 function areDecayedApart(a: SearchTrial, b: SearchTrial): boolean {
