@@ -155,7 +155,7 @@ describe("promoted", () => {
     expect(keepOf([score(0.8), score(0.7), score(0.6)], 2, candidates)).toEqual([0, 1]);
   });
 
-  test("takes the best of the rates above and below the best one, as far as rates were multiplied", () => {
+  test("takes the rates above and below the best one, as far as rates were multiplied", () => {
     const candidates = [0.01, 0.03, 0.1, 0.3, 1].map((lr) => trial(lr, 1e-4));
     const scores = [0.3, 0.5, 0.2, 0.35, 0.4].map((value) => score(value));
     expect(keepOf(scores, 3, candidates)).toEqual([1, 3, 4]);
@@ -163,6 +163,11 @@ describe("promoted", () => {
     expect(keepOf(scores, 2, candidates, 4)).toEqual([1, 2]);
     // 0.3 is within ten times 0.03, and better than 0.1.
     expect(keepOf(scores, 3, candidates, 11)).toEqual([0, 1, 3]);
+    // With the decay of the best one, where that was tried.
+    const decayed = [...candidates, trial(0.1, 1e-3), trial(0.01, 1e-2)];
+    expect(keepOf([...scores, score(0.4), score(0.45)], 3, decayed, 4)).toEqual([0, 1, 2]);
+    const elsewhere = decayed.map((each, i) => (i === 2 ? trial(0.1, 1e-5) : each));
+    expect(keepOf([...scores, score(0.4), score(0.45)], 3, elsewhere, 4)).toEqual([0, 1, 5]);
     // At the end of the grid the next best rate takes the place.
     expect(keepOf([0.9, 0.1, 0.2, 0.4, 0.3].map((value) => score(value)), 3, candidates, 4)).toEqual([0, 1, 3]); // prettier-ignore
     const other = candidates.map((each, i) => (i === 2 ? { ...each, batchSize: 64 } : each));

@@ -16,7 +16,7 @@ import type { SearchTrial } from "./space.js";
  *   kinds, where the root was off by up to 0.7.
  * - The brief training tells good rates, though its best may be a step of the grid beside the best of the long one: below
  *   it where the long one overfits, above it where rates pass their limit only because they are multiplied. It tells little
- *   of decays, which need time. So the best goes on first, then the best of the rates a step above and a step below it; then
+ *   of decays, which need time. So the best goes on first, then its like at the rates a step above and a step below; then
  *   under each of these the best decay that is a decade off. See {@link promoted}.
  *
  * More rungs between, which train some of the candidates longer, chose no better for the same work: the first and
@@ -161,9 +161,10 @@ const nearby = 1.5;
 const rates = 3;
 
 /**
- * The candidates of one head that go on, rising: the best; the best of the rates above and below it, as far as rates were
- * multiplied; or the best of other rates, until there are three; under each of these the best whose decay is a decade off;
- * then the others by score. Those that diverged come last, and of them those of the smallest rates first.
+ * The candidates of one head that go on, rising: the best; the rates above and below it, as far as rates were multiplied, with
+ * its decay where that was tried, for beyond their limit rates say nothing of decays; or the best of other rates, until there
+ * are three; under each of these the best whose decay is a decade off; then the others by score. Those that diverged come
+ * last, and of them those of the smallest rates first.
  *
  * The next best rates by score are a worse choice. Of a skewed set, rates of 0.03 came to 52 % in the brief training, where
  * they were multiplied to 0.14, those of 3 to 39 % and those of 0.1, at 0.48, to 35 %; in full those of 0.1 reached 77 %, and
@@ -186,11 +187,16 @@ export function promoted(options: {
   const trial = (candidate: number) => candidates[candidate]!;
 
   const neighbours = (best: number): number[] => {
-    const ratio = (other: number) => (isKin(trial(best), trial(other)) ? trial(other).lr / trial(best).lr : NaN);
-    const isApart = (by: number) => by > nearby && by <= rateFactor;
-    const above = byScore.find((other) => isApart(ratio(other)));
-    const below = byScore.find((other) => isApart(1 / ratio(other)));
-    return [above, below].filter((found) => found !== undefined);
+    const kin = byScore.filter((other) => isKin(trial(best), trial(other)));
+    const sides = [
+      (other: number) => trial(other).lr / trial(best).lr,
+      (other: number) => trial(best).lr / trial(other).lr,
+    ];
+    return sides.flatMap((ratio) => {
+      const side = kin.filter((other) => ratio(other) > nearby && ratio(other) <= rateFactor);
+      const ofSameDecay = side.find((other) => trial(other).weightDecay === trial(best).weightDecay);
+      return ofSameDecay ?? side[0] ?? [];
+    });
   };
   const first = byScore.slice(0, 1).flatMap((best) => [best, ...neighbours(best)]);
   for (const other of byScore) {
