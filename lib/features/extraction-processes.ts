@@ -28,7 +28,7 @@ export async function startExtractors(options: {
   const { backbone, layers, count, backend } = options;
   const { device } = backend;
   const gpus = device === "cuda" ? await visibleGpus() : [];
-  const threads = device === "native" ? Math.max(1, Math.floor(backend.threads / count)) : undefined;
+  const threads = device === "native" ? Math.max(1, Math.floor(backend.threads / count)) : backend.threads;
   const processes = Array.from({ length: count }, (_, i) => {
     const environment = gpus.length > 0 ? { CUDA_VISIBLE_DEVICES: gpus[i % gpus.length]! } : {};
     return { process: start({ number: i + 1, count, environment }), busy: 0 };
@@ -45,6 +45,8 @@ export async function startExtractors(options: {
   }
   return {
     atOnce: inFlight * count,
+    processes: count,
+    threads,
     extract: async (batch) => {
       const idlest = processes.reduce((least, other) => (other.busy < least.busy ? other : least));
       idlest.busy++;
