@@ -59,7 +59,7 @@ async function launched(
     backbone: await describeBackbone({ dir: backbone, computePrecision }),
     dataset: await openDataset({ spec: data, progress }),
     place: parseLaunch(launch),
-    settings: printSettings({ settings: given }),
+    settings: (missing) => printSettings({ settings: { ...given, ...missing } }),
     progress,
     signal,
   });
