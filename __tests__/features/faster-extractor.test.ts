@@ -22,6 +22,7 @@ function fake(processes: number, milliseconds: number, error = 0): Fake {
     atOnce: processes === 1 ? 1 : 2 * processes,
     processes,
     threads: 2 / processes,
+    execution: "session",
     came: [],
     closed: false,
     async extract({ pixels }) {

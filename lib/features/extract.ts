@@ -95,11 +95,11 @@ export async function extractFeatures(options: ExtractFeaturesOptions): Promise<
       }
       const place = placeOf({ ...options, transform: transform.text, precision, split });
       const { store, ...done } = await fillStore({ ...options, place, requests, split });
-      const { processes = 0, threads } = done;
+      const { execution, processes = 0, threads } = done;
       extraction.images += done.images;
       extraction.seconds += done.seconds;
       // Few images may have passed otherwise than many.
-      if (processes > (extraction.processes ?? 0)) Object.assign(extraction, { processes, threads });
+      if (processes > (extraction.processes ?? 0)) Object.assign(extraction, { execution, processes, threads });
       if (store.skipped.length > 0 && onBadImage === "stop") throw badImagesError(store.skipped, split.size);
       for (const { name, loss } of lossesOf(store, requests))
         precisionLoss[name] = Math.max(precisionLoss[name] ?? 0, loss);
@@ -123,7 +123,7 @@ export async function extractFeatures(options: ExtractFeaturesOptions): Promise<
     },
     backbone: { title, arch, digest: backbone.digest, transform: transform.text, precision, ...half },
     skipped,
-    extraction: extraction.images > 0 ? { ...extraction, execution: backbone.execution, batchSize } : extraction,
+    extraction: extraction.images > 0 ? { ...extraction, batchSize } : extraction,
     close,
   };
 }

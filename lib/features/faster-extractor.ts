@@ -146,6 +146,9 @@ export function fasterExtractor(options: FasterExtractorOptions): FeatureExtract
     get threads() {
       return using.threads;
     },
+    get execution() {
+      return using.execution;
+    },
     extract: (batch) => extract(batch),
     close: () => {
       closed = true;

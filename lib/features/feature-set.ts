@@ -1,5 +1,4 @@
 import type { HalfPrecision } from "../backend/half-precision.js";
-import type { Execution } from "../backbones/forward-pass.js";
 import type { SplitName } from "../datasets/dataset.js";
 import type { ExtractionDone } from "./fill-store.js";
 import type { FeatureSource } from "./source.js";
@@ -27,8 +26,6 @@ export interface FeatureSet {
   skipped: { id: string; reason: string }[];
   /** What was computed now, not found in a store. */
   extraction: ExtractionDone & {
-    /** How images passed through the backbone; absent where none did. */
-    execution?: Execution;
     /** How many at once. */
     batchSize?: number;
   };

@@ -3,6 +3,7 @@ import os from "node:os";
 import * as tf from "@tensorflow/tfjs";
 
 import type { Backbone } from "../backbones/backbone.js";
+import type { Execution } from "../backbones/forward-pass.js";
 import type { LayerRequest } from "../backbones/layers.js";
 import type { Dataset, DatasetSplit, Targets } from "../datasets/dataset.js";
 import { imageBatches } from "../images/pipeline.js";
@@ -44,7 +45,9 @@ export interface FillStoreOptions {
 export interface ExtractionDone {
   images: number;
   seconds: number;
-  /** Processes that passed images through the backbone in the end, and threads of each; absent where none passed. */
+  /** How images passed through the backbone; absent where none did, as the following. */
+  execution?: Execution;
+  /** Processes that passed them in the end, and threads of each. */
   processes?: number;
   threads?: number;
 }
@@ -101,7 +104,7 @@ function repeated(targets: Targets, times: number): Targets {
 /** Passes the images that the writer lacks through the backbone, and tells by what. */
 async function passImages(
   options: FillStoreOptions & { writer: StoreWriter; size: number },
-): Promise<Pick<FeatureExtractor, "processes" | "threads">> {
+): Promise<Pick<FeatureExtractor, "execution" | "processes" | "threads">> {
   const { dataset, place, requests, split, writer, size, progress = silent, signal } = options;
   const { views } = place.key;
   const { firstMissingRow: first, end: last } = writer;
@@ -150,7 +153,8 @@ async function passImages(
       at = end;
     }
     while (begun.length > 0) await write();
-    return { processes: extractor.processes, threads: extractor.threads };
+    const { execution, processes, threads } = extractor;
+    return { execution, processes, threads };
   } finally {
     extractor.close();
     task.end();

@@ -54,6 +54,9 @@ export function openExtractor(options: {
     get threads() {
       return (chosen ?? here).threads;
     },
+    get execution() {
+      return (chosen ?? here).execution;
+    },
     extract: async (batch) => {
       if (wanted !== undefined) chosen ??= await startAll(Math.min(wanted, batches));
       if (chosen) return chosen.extract(batch);
