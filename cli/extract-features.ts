@@ -8,7 +8,7 @@ import { openExtraction } from "./features.js";
 export const extractFeatures = command(extractionSettings, async ({ launch, slurm, ...settings }, context) => {
   if (launch !== undefined) return launched(settings, { launch, slurm }, context);
   const { prepareBackend } = await import("../lib/backend/backend.js");
-  const { threads } = await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
+  await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
   const { shard, ...extraction } = settings;
   const opened = await openExtraction(extraction, context);
   const options = { ...opened.options, part: shard === undefined ? undefined : parsePart(shard) };
@@ -23,7 +23,7 @@ export const extractFeatures = command(extractionSettings, async ({ launch, slur
   }
   const { extractFeatures: extract } = await import("../lib/features/extract.js");
   const features = await extract(options);
-  const { images, seconds, execution, batchSize } = features.extraction;
+  const { images, seconds, execution, batchSize, processes = 1, threads = 1 } = features.extraction;
   const stores = Object.values(features.splits).map(({ origin, size }) => ({ folder: origin.folder as string, size }));
   await features.close();
   const nothing = stores.length === 0 ? "This part has no images." : "All was there.";
@@ -31,7 +31,7 @@ export const extractFeatures = command(extractionSettings, async ({ launch, slur
   const done =
     images === 0
       ? nothing
-      : `${images} images, ${(images / seconds).toFixed(1)} a second, ${how}, ${batchSize} at once, ${threads} ${threads === 1 ? "thread" : "threads"}.`;
+      : `${images} images, ${(images / seconds).toFixed(1)} a second, ${how}, ${batchSize} at once, ${processes === 1 ? "" : `${processes} processes of `}${threads} ${threads === 1 ? "thread" : "threads"}.`;
   const skipped = features.skipped.length === 0 ? "" : ` ${features.skipped.length} bad images were left out.`;
   return {
     text: [`${done}${skipped}`, ...stores.map(({ folder, size }) => `${folder}: ${size} images`)].join("\n"),
@@ -59,7 +59,7 @@ async function launched(
     backbone: await describeBackbone({ dir: backbone, computePrecision }),
     dataset: await openDataset({ spec: data, progress }),
     place: parseLaunch(launch),
-    settings: printSettings({ settings: given }),
+    settings: (missing) => printSettings({ settings: { ...given, ...missing } }),
     progress,
     signal,
   });

@@ -1,4 +1,5 @@
 import { fork } from "node:child_process";
+import readline from "node:readline";
 
 import { messageOf, UserError } from "./errors.js";
 
@@ -33,6 +34,9 @@ export const keptBuffers = {
   MALLOC_TRIM_THRESHOLD_: process.env.MALLOC_TRIM_THRESHOLD_ ?? String(2 ** 40),
 };
 
+/** What TensorFlow says of itself whenever it is loaded, whatever level of messages is set. This process has said it too. */
+const greeting = /^WARNING: All log messages before absl::InitializeLog\(\)|^I\d{4} .* oneDNN custom operations are on/;
+
 /**
  * Starts a process to be asked. It ends with this one, also where this one is killed.
  *
@@ -44,7 +48,10 @@ export function startProcess<Question, News = never>(options: StartProcessOption
     env: { ...process.env, ...environment },
     serialization: "advanced",
     execArgv: [],
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
+  });
+  readline.createInterface({ input: child.stderr! }).on("line", (line) => {
+    if (!greeting.test(line)) process.stderr.write(`${line}\n`);
   });
   const waiting = new Map<number, { resolve: (value: never) => void; reject: (error: unknown) => void }>();
   let asked = 0;

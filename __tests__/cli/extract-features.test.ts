@@ -43,7 +43,10 @@ test("fills a store, extracts only what it lacks, and then nothing", async () =>
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   expect(JSON.parse(stdout)).toEqual({
     stores: [{ folder: expect.stringContaining(plain) as string, size: 30 }],
-    extraction: { images: 30, seconds: expect.any(Number) as number, execution, batchSize: 16 },
+    extraction: {
+      ...{ images: 30, seconds: expect.any(Number) as number, execution, batchSize: 16 },
+      ...{ processes: 1, threads: expect.any(Number) as number },
+    },
     skipped: [],
   });
   const after = await filesOf(inFolder(plain));

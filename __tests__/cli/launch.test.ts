@@ -73,11 +73,22 @@ describe("jobs in processes of this machine", () => {
     const { stores } = JSON.parse(again.stdout) as { stores: { folder: string; size: number }[] };
     expect(stores.map(({ folder, size }) => [path.basename(folder), size])).toEqual([["features_train", 1100], ["features_test", 20]]); // prettier-ignore
     expect(await filesOf(place("local"))).toEqual(before);
-    const more = await runHere("frozen-eval", launch("local").map((text) => (text.startsWith("block1") ? "block0" : text)), folder); // prettier-ignore
-    expect(more.status).toBe(2);
-    expect(more.stderr).toMatch(
-      /error: Expected all layers or none in the store .*features_train but it lacks block0\n/,
-    );
+  });
+
+  test("what a store lacks of the layers is added to it, to the same bytes", async () => {
+    const train = argv.map((word) => (word.startsWith("block1") ? "features" : word));
+    const begun = await runHere("frozen-eval", [...train, "--splits", "train", "--features-root", "some"], folder);
+    expect(begun).toMatchObject({ status: 0 });
+    expect(await runHere("frozen-eval", launch("some"), folder)).toMatchObject({ status: 0 });
+    expect(await features("some")).toEqual(undisturbed);
+    // A shard is lost: only its layer is extracted again, and only of its split.
+    const [shard] = Object.keys(undisturbed.test).filter((name) => /block1.*npy$/.test(name));
+    await fs.rm(path.join(place("some"), "features_test", shard!));
+    expect(await runHere("frozen-eval", launch("some"), folder)).toMatchObject({ status: 0 });
+    expect(await features("some")).toEqual(undisturbed);
+    const settings = readFileSync(path.join(launchFolder("some"), "settings.yaml"), "utf8");
+    expect(settings).toMatch(/layers: \[block1\]\n[^]*splits: \[test\]\n/);
+    expect(readdirSync(place("some")).filter((name) => /part|added/.test(name))).toEqual([]);
   });
 
   test("a job that fails is told with the end of its log, and the others go on", async () => {

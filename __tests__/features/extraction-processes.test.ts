@@ -67,6 +67,10 @@ describeOnBackends("extraction by several processes", ({ device, tolerance }) =>
     const two = await extract("two", { processes: 2, lookAhead: 1, progress });
     expect(notes).toEqual(["2 processes pass images through the backbone side by side"]);
     expect(two.skipped).toEqual(one.skipped);
+    const { execution } = one.extraction;
+    expect(execution).toBe(device === "native" ? "session" : "op by op");
+    expect([one, two].map(({ extraction }) => extraction)).toMatchObject([1, 2].map((processes) => ({ execution, processes }))); // prettier-ignore
+    expect(two.extraction.threads).toBe(device === "native" ? Math.max(1, Math.floor(one.extraction.threads! / 2)) : 1);
     if (device === "native") await expectAlmostSame("two", "one");
     else expect(await storeOf("two")).toEqual(await storeOf("one"));
     expect(tf.memory().numTensors).toBe(before);

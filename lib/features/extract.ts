@@ -12,6 +12,7 @@ import type { Progress } from "../progress.js";
 import type { FeatureSet } from "./feature-set.js";
 import type { FeatureSource } from "./source.js";
 import { defaultBatchSize, fillStore, layerSpec } from "./fill-store.js";
+import type { ExtractionDone } from "./fill-store.js";
 import { sameLayer } from "./store-format.js";
 import type { StoreKey, StorePlace } from "./store-format.js";
 import type { FeatureStore } from "./store.js";
@@ -40,7 +41,8 @@ export interface ExtractFeaturesOptions {
   lookAhead?: number;
   /**
    * Processes that pass images through the backbone side by side. Default: with WebAssembly one for each core, with CUDA
-   * one for each GPU, else one; and one for little work.
+   * one for each GPU, with native TensorFlow one for each core or one with all cores, as is measured; and one for little
+   * work.
    */
   processes?: number;
   /**
@@ -74,7 +76,7 @@ export async function extractFeatures(options: ExtractFeaturesOptions): Promise<
   const transform = parseTransform(options.transform ?? backbone.manifest.transform);
   checkSize(backbone, transform);
   const requests = parseLayers({ text: options.layers ?? "all", taps: backbone.taps });
-  const extraction = { images: 0, seconds: 0 };
+  const extraction: ExtractionDone = { images: 0, seconds: 0 };
   const sources: Partial<Record<SplitName, FeatureSource>> = {};
   const skipped: FeatureSet["skipped"] = [];
   const precisionLoss: Record<string, number> = {};
@@ -92,9 +94,12 @@ export async function extractFeatures(options: ExtractFeaturesOptions): Promise<
         continue;
       }
       const place = placeOf({ ...options, transform: transform.text, precision, split });
-      const { store, images, seconds } = await fillStore({ ...options, place, requests, split });
-      extraction.images += images;
-      extraction.seconds += seconds;
+      const { store, ...done } = await fillStore({ ...options, place, requests, split });
+      const { execution, processes = 0, threads } = done;
+      extraction.images += done.images;
+      extraction.seconds += done.seconds;
+      // Few images may have passed otherwise than many.
+      if (processes > (extraction.processes ?? 0)) Object.assign(extraction, { execution, processes, threads });
       if (store.skipped.length > 0 && onBadImage === "stop") throw badImagesError(store.skipped, split.size);
       for (const { name, loss } of lossesOf(store, requests))
         precisionLoss[name] = Math.max(precisionLoss[name] ?? 0, loss);
@@ -118,7 +123,7 @@ export async function extractFeatures(options: ExtractFeaturesOptions): Promise<
     },
     backbone: { title, arch, digest: backbone.digest, transform: transform.text, precision, ...half },
     skipped,
-    extraction: extraction.images > 0 ? { ...extraction, execution: backbone.execution, batchSize } : extraction,
+    extraction: extraction.images > 0 ? { ...extraction, batchSize } : extraction,
     close,
   };
 }

@@ -4,8 +4,9 @@ import { type AskedProcess, startProcess } from "../asked-process.js";
 import type { BackendDescription } from "../backend/backend.js";
 import { visibleGpus } from "../backend/gpu.js";
 import type { Backbone } from "../backbones/backbone.js";
+import type { Execution } from "../backbones/forward-pass.js";
 import type { LayerRequest } from "../backbones/layers.js";
-import type { ExtractionQuestion } from "./extraction-process.js";
+import type { ExtractionAnswer, ExtractionQuestion } from "./extraction-process.js";
 import type { FeatureExtractor } from "./feature-extractor.js";
 
 /** Batches that a process has at a time: the next one is there when it has done with one. */
@@ -28,7 +29,7 @@ export async function startExtractors(options: {
   const { backbone, layers, count, backend } = options;
   const { device } = backend;
   const gpus = device === "cuda" ? await visibleGpus() : [];
-  const threads = device === "native" ? Math.max(1, Math.floor(backend.threads / count)) : undefined;
+  const threads = device === "native" ? Math.max(1, Math.floor(backend.threads / count)) : backend.threads;
   const processes = Array.from({ length: count }, (_, i) => {
     const environment = gpus.length > 0 ? { CUDA_VISIBLE_DEVICES: gpus[i % gpus.length]! } : {};
     return { process: start({ number: i + 1, count, environment }), busy: 0 };
@@ -43,13 +44,21 @@ export async function startExtractors(options: {
     end();
     throw error;
   }
+  let execution: Execution | undefined;
   return {
     atOnce: inFlight * count,
+    processes: count,
+    threads,
+    get execution() {
+      return execution;
+    },
     extract: async (batch) => {
       const idlest = processes.reduce((least, other) => (other.busy < least.busy ? other : least));
       idlest.busy++;
       try {
-        return await idlest.process.ask({ ask: "extract", batch });
+        const answer = await idlest.process.ask<ExtractionAnswer>({ ask: "extract", batch });
+        execution ??= answer.execution;
+        return answer.features;
       } finally {
         idlest.busy--;
       }

@@ -1,6 +1,6 @@
 import type { HalfPrecision } from "../backend/half-precision.js";
-import type { Execution } from "../backbones/forward-pass.js";
 import type { SplitName } from "../datasets/dataset.js";
+import type { ExtractionDone } from "./fill-store.js";
 import type { FeatureSource } from "./source.js";
 
 /** The features of a data set's splits, with what a result must tell of their making. */
@@ -25,11 +25,7 @@ export interface FeatureSet {
   /** Images that could not be read and were left out. */
   skipped: { id: string; reason: string }[];
   /** What was computed now, not found in a store. */
-  extraction: {
-    images: number;
-    seconds: number;
-    /** How images passed through the backbone; absent where none did. */
-    execution?: Execution;
+  extraction: ExtractionDone & {
     /** How many at once. */
     batchSize?: number;
   };

@@ -3,11 +3,13 @@ import os from "node:os";
 import * as tf from "@tensorflow/tfjs";
 
 import type { Backbone } from "../backbones/backbone.js";
+import type { Execution } from "../backbones/forward-pass.js";
 import type { LayerRequest } from "../backbones/layers.js";
 import type { Dataset, DatasetSplit, Targets } from "../datasets/dataset.js";
 import { imageBatches } from "../images/pipeline.js";
 import type { Progress } from "../progress.js";
 import { silent } from "../progress.js";
+import type { FeatureExtractor } from "./feature-extractor.js";
 import { openExtractor } from "./open-extractor.js";
 import { findStore } from "./store-format.js";
 import { rowsOfPart } from "./store-part.js";
@@ -39,10 +41,19 @@ export interface FillStoreOptions {
   signal?: AbortSignal;
 }
 
+/** What was computed now. */
+export interface ExtractionDone {
+  images: number;
+  seconds: number;
+  /** How images passed through the backbone; absent where none did, as the following. */
+  execution?: Execution;
+  /** Processes that passed them in the end, and threads of each. */
+  processes?: number;
+  threads?: number;
+}
+
 /** Extracts what the store of one split lacks; images that cannot be read are left out and stand in the store. */
-export async function fillStore(
-  options: FillStoreOptions,
-): Promise<{ store: FeatureStore; images: number; seconds: number }> {
+export async function fillStore(options: FillStoreOptions): Promise<ExtractionDone & { store: FeatureStore }> {
   const { dataset, place, requests, split } = options;
   const layers = requests.map(layerSpec);
   // What is whole is only read: several runs may use it at once, and it may stand where nobody can write.
@@ -57,8 +68,9 @@ export async function fillStore(
   try {
     const started = Date.now();
     const images = writer.end - writer.firstMissingRow;
-    if (images > 0) await passImages({ ...options, writer, size: listing.size });
-    return { store: await writer.finish(), images, seconds: images > 0 ? (Date.now() - started) / 1000 : 0 };
+    if (images === 0) return { store: await writer.finish(), images, seconds: 0 };
+    const extractor = await passImages({ ...options, writer, size: listing.size });
+    return { store: await writer.finish(), images, seconds: (Date.now() - started) / 1000, ...extractor };
   } catch (error) {
     await writer.abort();
     throw error;
@@ -89,8 +101,10 @@ function repeated(targets: Targets, times: number): Targets {
   return { kind: "multi", labels: rows, classes };
 }
 
-/** Passes the images that the writer lacks through the backbone. */
-async function passImages(options: FillStoreOptions & { writer: StoreWriter; size: number }): Promise<void> {
+/** Passes the images that the writer lacks through the backbone, and tells by what. */
+async function passImages(
+  options: FillStoreOptions & { writer: StoreWriter; size: number },
+): Promise<Pick<FeatureExtractor, "execution" | "processes" | "threads">> {
   const { dataset, place, requests, split, writer, size, progress = silent, signal } = options;
   const { views } = place.key;
   const { firstMissingRow: first, end: last } = writer;
@@ -112,7 +126,7 @@ async function passImages(options: FillStoreOptions & { writer: StoreWriter; siz
   });
   const unit = views ? "views" : "images";
   if (first > rowsOfPart(size, place.key.part).from) progress.note(`extraction of ${dataset.name} ${split.name} goes on at ${views ? "view" : "image"} ${first} of ${size}`); // prettier-ignore
-  const extractor = openExtractor({ ...options, layers, batches: Math.ceil(rows.length / batchSize) });
+  const extractor = openExtractor({ ...options, layers, batchSize, batches: Math.ceil(rows.length / batchSize) });
   const task = progress.task({ label: `extract ${split.name}`, total: last - first, unit });
   const begun: Promise<ExtractedBatch>[] = [];
   let written = first;
@@ -135,10 +149,12 @@ async function passImages(options: FillStoreOptions & { writer: StoreWriter; siz
       begun.push(extracted.then((features) => ({ ...batch, features })));
       // It is awaited in its turn; until then a failure must not count as unhandled.
       begun.at(-1)!.catch(() => undefined);
-      if (begun.length >= extractor.atOnce) await write();
+      while (begun.length >= extractor.atOnce) await write();
       at = end;
     }
     while (begun.length > 0) await write();
+    const { execution, processes, threads } = extractor;
+    return { execution, processes, threads };
   } finally {
     extractor.close();
     task.end();

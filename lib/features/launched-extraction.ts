@@ -7,7 +7,6 @@ import type { DescribedBackbone } from "../backbones/backbone.js";
 import { parseLayers } from "../backbones/layers.js";
 import type { LayerEntry } from "../backbones/layers.js";
 import type { Dataset, DatasetSplit, SplitName } from "../datasets/dataset.js";
-import { UserError } from "../errors.js";
 import { digestOf, exists, readJson, writeFileAtomic, writeJson } from "../files.js";
 import { badImagesError } from "../images/pipeline.js";
 import { parseTransform } from "../images/transform.js";
@@ -15,6 +14,7 @@ import type { Job } from "../launch/job.js";
 import { launch } from "../launch/launch.js";
 import type { LaunchOptions } from "../launch/launch.js";
 import { silent } from "../progress.js";
+import { addLayers } from "./add-layers.js";
 import { checkSize, placeOf, splitsOf } from "./extract.js";
 import { layerSpec } from "./fill-store.js";
 import { mergeStores } from "./merge-stores.js";
@@ -38,13 +38,18 @@ export interface LaunchedExtractionOptions extends Pick<
   root?: string;
   precision?: "float32" | "float16";
   onBadImage?: "stop" | "skip";
-  /** Settings of `extract-features` as YAML, for the jobs: those that were given here, and how images are read. */
-  settings: string;
+  /**
+   * Settings of `extract-features` as YAML, for the jobs: those that were given here, and how images are read, with what
+   * is missing in place of all that was asked for.
+   */
+  settings: (missing: { layers: string[]; splits: SplitName[] }) => string;
 }
 
-/** A split that is to be extracted, and where its store and those of its parts are. */
+/** A split that is asked for, and where its store and those of its parts are. */
 interface Wanted {
   split: DatasetSplit;
+  /** Those of the layers asked for that its store lacks. */
+  lacking: LayerSpec[];
   whole: StorePlace;
   part: (part: StorePart) => StorePlace;
 }
@@ -60,23 +65,28 @@ export async function launchExtraction(options: LaunchedExtractionOptions): Prom
   const transform = parseTransform(options.transform ?? backbone.manifest.transform);
   checkSize(backbone, transform);
   const layers = parseLayers({ text: options.layers ?? "all", taps: backbone.taps }).map(layerSpec);
-  const wanted = splitsOf(dataset, options.splits).map((split): Wanted => {
+  const wanted: Wanted[] = [];
+  for (const split of splitsOf(dataset, options.splits)) {
     const settings = { ...options, split, transform: transform.text, precision };
-    return { split, whole: placeOf(settings), part: (part) => placeOf({ ...settings, part }) };
-  });
-  const missing: Wanted[] = [];
-  for (const one of wanted) if (await isMissing(one, layers)) missing.push(one);
+    const whole = placeOf(settings);
+    const folder = await findStore(whole);
+    const lacking = folder ? await missingLayers({ folder, layers }) : layers;
+    wanted.push({ split, lacking, whole, part: (part) => placeOf({ ...settings, part }) });
+  }
+  const missing = wanted.filter(({ lacking }) => lacking.length > 0);
   if (missing.length > 0) {
+    const lacking = layers.filter((layer) => missing.some((one) => one.lacking.includes(layer)));
     const digest = digestOf([wanted.map(({ whole }) => whole.key), layers]).slice(0, 8);
     const { whole } = wanted[0]!;
     const folder = path.join(path.dirname(storeFolders(whole).plain), `launch-${digest}`);
     const count = await partsOf(folder, missing, place, (line) => progress.note(line));
     const file = path.resolve(folder, "settings.yaml");
-    await writeFileAtomic(file, options.settings);
+    const asked = { layers: lacking.map(({ name }) => name), splits: missing.map(({ split }) => split.name) };
+    await writeFileAtomic(file, options.settings(asked));
     await launch({
       ...options,
       folder,
-      jobs: jobsOf({ missing, layers, count, file, name: whole.dataset }),
+      jobs: jobsOf({ missing, layers: lacking, count, file, name: whole.dataset }),
       unit: "images",
     });
     for (const one of missing) await mergeParts(one, count, { progress, signal });
@@ -88,17 +98,6 @@ export async function launchExtraction(options: LaunchedExtractionOptions): Prom
     stores.push(store);
   }
   return stores;
-}
-
-async function isMissing({ whole }: Wanted, layers: LayerSpec[]): Promise<boolean> {
-  const folder = await findStore(whole);
-  if (!folder) return true;
-  const lacking = await missingLayers({ folder, layers });
-  if (lacking.length === 0) return false;
-  throw new UserError(
-    `Expected all layers or none in the store ${folder} but it lacks ${lacking.map(({ name }) => name).join(", ")}`,
-    { hint: "Without --launch the same command adds them; with another --features-root all are extracted by jobs." },
-  );
 }
 
 /** Of the launch that was begun in this folder, or for a new one. */
@@ -158,7 +157,7 @@ async function rowsDone(place: StorePlace, layers: LayerSpec[], rows: number): P
   return Math.min(...covered, rows - 1);
 }
 
-/** Merges the parts, and removes them. */
+/** Merges the parts, into the store where there is one, and removes them. */
 async function mergeParts(
   { split, whole, part }: Wanted,
   count: number,
@@ -168,7 +167,15 @@ async function mergeParts(
     .filter((one) => rowsOfPart(split.size, one).from < rowsOfPart(split.size, one).to)
     .map(part);
   const parts = await Promise.all(places.map(async (one) => (await findStore(one))!));
-  const { plain, keyed } = storeFolders(whole);
-  await mergeStores({ ...rest, out: (await readDescription(plain)) ? keyed : plain, parts });
+  const there = await findStore(whole);
+  if (there) {
+    const added = `${there}.added`;
+    await fs.rm(added, { recursive: true, force: true });
+    await mergeStores({ ...rest, out: added, parts });
+    await addLayers({ from: added, to: there });
+  } else {
+    const { plain, keyed } = storeFolders(whole);
+    await mergeStores({ ...rest, out: (await readDescription(plain)) ? keyed : plain, parts });
+  }
   for (const folder of parts) await fs.rm(folder, { recursive: true });
 }

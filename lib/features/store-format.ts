@@ -187,6 +187,13 @@ export function layerFolder(layer: LayerSpec, others: Iterable<string>): string 
   return taken.has(plain.toLowerCase()) ? `${plain}-${digest}` : plain;
 }
 
+const { compare } = new Intl.Collator("en", { numeric: true });
+
+/** By name, block2 before block10, so that a description does not depend on what was asked for when. */
+export function byFolder(one: StoredLayer, other: StoredLayer): number {
+  return compare(one.folder, other.folder);
+}
+
 function fileName(text: string): string {
   const name = text.replace(/[^A-Za-z0-9._]+/g, "-").replace(/^[-.]+|[-.]+$/g, "");
   if (name === "") return `unnamed-${digestOf(text).slice(0, 8)}`;

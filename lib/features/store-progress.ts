@@ -2,7 +2,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 
 import { UserError } from "../errors.js";
-import { layerFolder, readDescription, rowsPerShardOf, sameKey, sameLayer } from "./store-format.js";
+import { byFolder, layerFolder, readDescription, rowsPerShardOf, sameKey, sameLayer } from "./store-format.js";
 import type { LayerSpec, StoreDescription, StorePlace, StoredLayer } from "./store-format.js";
 import { readJournal } from "./store-journal.js";
 import type { RowRange } from "./store-part.js";
@@ -58,9 +58,7 @@ export async function takeUp(options: {
       shards: [],
     });
   }
-  // By name, block2 before block10, so that the description does not depend on what was asked for when.
-  const { compare } = new Intl.Collator("en", { numeric: true });
-  layers.sort((one, other) => compare(one.folder, other.folder));
+  layers.sort(byFolder);
   const ends = layers.map(({ shards, rowsPerShard }) => range.from + shards.length * rowsPerShard);
   const settled = Math.min(Math.max(range.from, ...ends), range.to);
   const told = [...(description?.skipped ?? []).map(({ row, reason }) => [row, reason] as const), ...journal.skipped];

@@ -200,9 +200,12 @@ const recordSchema = z
       total: z.number().nonnegative(),
       /** Of extraction; null where nothing was extracted. */
       imagesPerSecond: z.number().nonnegative().nullable(),
-      /** How images passed through the backbone and how many at once; left out where nothing was extracted. */
+      /** How images passed through the backbone, how many at once, in how many processes of how many threads; left out
+       * where nothing was extracted. */
       execution: z.enum(["session", "op by op"]).optional(),
       batchSize: z.number().int().positive().optional(),
+      processes: z.number().int().positive().optional(),
+      threads: z.number().int().positive().optional(),
     }),
     machine: z.strictObject({
       cpu: z.string(),

@@ -111,7 +111,9 @@ export const extractionFields = {
     .int()
     .min(1)
     .optional()
-    .describe("Processes side by side that pass images through the backbone; chosen for the machine where not given")
+    .describe(
+      "Processes side by side that pass images through the backbone; chosen for the machine, or by measuring, where not given",
+    )
     .meta({ group: "Machine" }),
   device: deviceField.meta({ group: "Machine" }),
   threads: threadsField.meta({ group: "Machine" }),
