@@ -1,10 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
 import { launcher, runHere, start, startProcess, temporaryFolder } from "../command-line.js";
 import { filesOf } from "../features/synthetic.js";
+import { processWith, until } from "../processes.js";
 import { writeSmallBackbone } from "../small-backbone.js";
 import { writeDigits } from "./digits.js";
 
@@ -41,11 +41,16 @@ describe("jobs in processes of this machine", () => {
   test("Ctrl-C stops all of them, and another run does what is missing, to the same bytes", async () => {
     const first = start("frozen-eval", launch("local"), folder);
     const begun = () => [1, 2].every((i) => existsSync(path.join(place("local"), `features_train_part${i}of2`)));
-    while (!begun()) await sleep(5);
+    await until("both parts", begun);
+    // It would be done before the next program has started.
+    let job: number | undefined;
+    await until("the second job", () => (job = processWith(launchFolder("local"), "--shard", "2/2")) !== undefined);
+    process.kill(job!, "SIGSTOP");
     const second = await runHere("frozen-eval", launch("local"), folder);
     expect(second.status).toBe(2);
     expect(second.stderr).toMatch(/error: Expected to launch the jobs of .* alone but process \d+ on .* follows them now/); // prettier-ignore
     first.child.kill("SIGINT");
+    process.kill(job!, "SIGCONT");
     const stopped = await first.ended;
     expect(stopped).toMatchObject({ status: 130, stdout: "" });
     expect(stopped.stderr).toContain("Stopped. The same command goes on where this one was.");

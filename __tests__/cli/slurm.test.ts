@@ -3,11 +3,11 @@ import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
 import { launcher, runHere, startProcess, temporaryFolder } from "../command-line.js";
 import { filesOf } from "../features/synthetic.js";
 import { root } from "../golden.js";
+import { processWith, until } from "../processes.js";
 import { writeSmallBackbone } from "../small-backbone.js";
 import { writeCogFeatures } from "./cog-features.js";
 import { writeDigits } from "./digits.js";
@@ -20,27 +20,6 @@ const paths = [...(process.env.PATH ?? "").split(path.delimiter), "/usr/sbin"];
 const lacking = daemons.filter((name) => !paths.some((folder) => existsSync(path.join(folder, name))));
 const slurmTest = lacking.length === 0 ? describe : describe.skip;
 const reason = lacking.length === 0 ? "" : ` (skipped: there is no ${lacking.join(", ")} here)`;
-
-/** Looks until something is so; what is not so after two minutes fails, for the test's own end would tell nothing. */
-async function until(what: string, isSo: () => boolean, otherwise: () => string = () => "nothing"): Promise<void> {
-  for (const from = Date.now(); !isSo(); await sleep(5)) {
-    if (Date.now() - from > 120_000) throw new Error(`waited for ${what}, found ${otherwise()}`);
-  }
-}
-
-/** The process whose command line has all of these in it. */
-function processWith(...parts: string[]): number | undefined {
-  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-  const found = pids.find((pid) => {
-    try {
-      const line = readFileSync(`/proc/${pid}/cmdline`, "utf8");
-      return parts.every((part) => line.includes(part));
-    } catch {
-      return false; // it has ended meanwhile
-    }
-  });
-  return found === undefined ? undefined : Number(found);
-}
 
 slurmTest(`job arrays on a Slurm of one node${reason}`, () => {
   const folder = temporaryFolder();
