@@ -19,12 +19,12 @@ const negligible = 1e-7;
 export class ActiveRows {
   private factor: Factor | undefined;
   /** Rows of the factor, and for each row its place there, or −1. */
-  private rows = new Int32Array(0);
+  private rows: Int32Array = new Int32Array(0);
   private readonly places: Int32Array;
   private readonly count: number;
   private curvatures: Float64Array = new Float64Array(0);
   /** Of the rows, when the factor was made. */
-  private factored: Float64Array = new Float64Array(0);
+  private readonly factored: Float64Array;
   private entered: number[] = [];
   private left: number[] = [];
 
@@ -38,28 +38,30 @@ export class ActiveRows {
   ) {
     this.count = Math.sqrt(gram.length);
     this.places = new Int32Array(this.count).fill(-1);
+    this.factored = new Float64Array(this.count);
   }
 
   /** Takes the rows of these curvatures, which `divide` will read. */
   adapt(curvatures: Float64Array): void {
     this.curvatures = curvatures;
-    const { places } = this;
+    const { places, factored, rows } = this;
     this.entered = [];
-    this.left = Array.from(this.rows).filter((row) => !(curvatures[row]! > 0));
+    this.left = [];
+    for (const row of rows) if (!(curvatures[row]! > 0)) this.left.push(row);
     let same = this.factor !== undefined;
     for (let i = 0; i < curvatures.length; i++) {
       if (!(curvatures[i]! > 0)) continue;
       if (places[i]! < 0) this.entered.push(i);
-      else if (curvatures[i] !== this.factored[i]) same = false;
+      else if (curvatures[i] !== factored[i]) same = false;
     }
-    const most = Math.min(stale.most, Math.max(stale.least, stale.share * this.rows.length));
+    const most = Math.min(stale.most, Math.max(stale.least, stale.share * rows.length));
     if (same && this.entered.length + this.left.length <= most) return;
     this.forget();
     this.entered = [];
     this.left = [];
-    this.rows = Int32Array.from(curvatures.keys()).filter((row) => curvatures[row]! > 0);
+    this.rows = activeOf(curvatures);
     this.rows.forEach((row, i) => (places[row] = i));
-    this.factored = curvatures.slice();
+    this.factored.set(curvatures);
     if (this.rows.length > 0) this.factor = this.makeFactor();
   }
 
@@ -81,38 +83,31 @@ export class ActiveRows {
     const { rows, places, curvatures, entered, left, factor, gram, count } = this;
     const size = rows.length;
     const border = entered.length + left.length;
-    const others: number[] = [];
     const quotient = new Float32Array(count);
     const wanted = new Float64Array(count);
-    const active = [...rows, ...entered].filter((row) => curvatures[row]! > 0);
+    const active = activeOf(curvatures);
     let largest = 0;
     for (const row of active) {
       wanted[row] = residual[row]! / curvatures[row]!;
       largest = Math.max(largest, Math.abs(wanted[row]));
     }
+    const others: number[] = [];
     for (let i = 0; i < count; i++) {
       if (curvatures[i]! > 0) continue;
       quotient[i] = residual[i]!;
       if (this.longest * Math.abs(residual[i]!) > negligible * largest) others.push(i);
     }
-    // At first that is most rows: in this order memory is read in its own.
-    const otherRows = Int32Array.from(others);
-    const otherResiduals = Float64Array.from(others, (row) => residual[row]!);
-    for (const row of active) {
-      const from = row * count;
-      let score = 0;
-      for (let j = 0; j < otherRows.length; j++) score += otherResiduals[j]! * (gram[from + otherRows[j]!]! + 1);
-      wanted[row]! -= score;
-    }
+    this.subtractScores(wanted, active, residual, Int32Array.from(others));
 
     if (!factor) return quotient;
     // Side by side: the border's columns, and what is wanted.
     const columns = border + 1;
     const sides = new Float32Array(size * columns);
-    rows.forEach((row, i) => {
-      for (let j = 0; j < entered.length; j++) sides[i * columns + j] = gram[row * count + entered[j]!]! + 1;
-      sides[i * columns + border] = curvatures[row]! > 0 ? wanted[row]! : 0;
-    });
+    for (let j = 0; j < entered.length; j++) {
+      const from = entered[j]! * count;
+      for (let i = 0; i < size; i++) sides[i * columns + j] = gram[from + rows[i]!]! + 1;
+    }
+    for (let i = 0; i < size; i++) sides[i * columns + border] = curvatures[rows[i]!]! > 0 ? wanted[rows[i]!]! : 0;
     left.forEach((row, j) => (sides[places[row]! * columns + entered.length + j] = 1));
     const halves = tf.tidy(() => factor.forward(tf.tensor2d(sides, [size, columns])));
     const mixture = new Float32Array(columns);
@@ -144,6 +139,26 @@ export class ActiveRows {
     return quotient;
   }
 
+  /** Takes the scores of the residual on the rows `others` from what is wanted of the rows `active`. */
+  private subtractScores(wanted: Float64Array, active: Int32Array, residual: Float64Array, others: Int32Array): void {
+    const { gram, count } = this;
+    // A row of the Gram matrix lies together, and it is symmetric: the fewer rows are gone through.
+    if (active.length < others.length) {
+      for (const row of active) {
+        const from = row * count;
+        let score = 0;
+        for (let j = 0; j < others.length; j++) score += residual[others[j]!]! * (gram[from + others[j]!]! + 1);
+        wanted[row]! -= score;
+      }
+    } else {
+      for (const other of others) {
+        const from = other * count;
+        const beta = residual[other]!;
+        for (let i = 0; i < active.length; i++) wanted[active[i]!]! -= beta * (gram[from + active[i]!]! + 1);
+      }
+    }
+  }
+
   /** Drops the factor; the next `adapt` makes one. */
   forget(): void {
     this.factor?.dispose();
@@ -151,6 +166,13 @@ export class ActiveRows {
     this.rows = new Int32Array(0);
     this.places.fill(-1);
   }
+}
+
+/** The rows with curvature, in order. */
+function activeOf(curvatures: Float64Array): Int32Array {
+  const active: number[] = [];
+  for (let i = 0; i < curvatures.length; i++) if (curvatures[i]! > 0) active.push(i);
+  return Int32Array.from(active);
 }
 
 /** Solves in place; a matrix positive definite in its first rows and negative in the others needs no pivots. */
