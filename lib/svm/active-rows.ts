@@ -8,6 +8,9 @@ const stale = { share: 0.2, least: 16, most: 128 };
 /** Rows that have left keep some rounding in their coefficients; below this share of what is wanted it is passed over. */
 const negligible = 1e-7;
 
+/** Other rows whose scores are computed one by one. */
+const few = 200;
+
 /**
  * Newton's system over the active rows a: the Hessian I + Xₐᵀ·D·Xₐ of the weights divides a residual with coefficients r
  * into z, with (D⁻¹ + Kₐₐ)·zₐ = D⁻¹·rₐ − Kₐᵣ·rᵣ and zᵣ = rᵣ on the other rows r. At high costs few rows are active, so
@@ -25,6 +28,9 @@ export class ActiveRows {
   private curvatures: Float64Array = new Float64Array(0);
   /** Of the rows, when the factor was made. */
   private readonly factored: Float64Array;
+  /** Rows with curvature, and others of which the residual counts. */
+  private active: Int32Array = new Int32Array(0);
+  private others: number[] = [];
   private entered: number[] = [];
   private left: number[] = [];
 
@@ -78,26 +84,47 @@ export class ActiveRows {
     return factorOf(matrix, size);
   }
 
-  /** z of a residual r; both are coefficients, [count]. */
-  async divide(residual: Float64Array): Promise<Float32Array> {
-    const { rows, places, curvatures, entered, left, factor, gram, count } = this;
+  /**
+   * The residual on rows that are not active, [count], where so many count there that their scores are better computed
+   * beside those of other columns, for `divide`.
+   */
+  outside(residual: Float64Array): Float32Array | undefined {
+    const { curvatures } = this;
+    this.active = activeOf(curvatures);
+    let largest = 0;
+    for (const row of this.active) largest = Math.max(largest, Math.abs(residual[row]! / curvatures[row]!));
+    this.others = [];
+    for (let i = 0; i < curvatures.length; i++) {
+      if (!(curvatures[i]! > 0) && this.longest * Math.abs(residual[i]!) > negligible * largest) this.others.push(i);
+    }
+    if (this.others.length <= few) return undefined;
+    const outside = new Float32Array(this.count);
+    for (const row of this.others) outside[row] = residual[row]!;
+    return outside;
+  }
+
+  /**
+   * z of a residual r; both are coefficients, [count].
+   *
+   * @param scores of what `outside`, which comes first, gave of the residual, less its bias; [count].
+   */
+  async divide(residual: Float64Array, scores?: Float32Array): Promise<Float32Array> {
+    const { rows, places, curvatures, active, others, entered, left, factor, gram, count } = this;
     const size = rows.length;
     const border = entered.length + left.length;
     const quotient = new Float32Array(count);
     const wanted = new Float64Array(count);
-    const active = activeOf(curvatures);
-    let largest = 0;
-    for (const row of active) {
-      wanted[row] = residual[row]! / curvatures[row]!;
-      largest = Math.max(largest, Math.abs(wanted[row]));
+    for (let i = 0; i < count; i++) if (!(curvatures[i]! > 0)) quotient[i] = residual[i]!;
+    for (const row of active) wanted[row] = residual[row]! / curvatures[row]!;
+    let bias = 0;
+    for (const row of others) bias += residual[row]!;
+    if (scores) for (const row of active) wanted[row]! -= scores[row]! + bias;
+    else {
+      for (const row of others) {
+        const from = row * count;
+        for (const other of active) wanted[other]! -= residual[row]! * (gram[from + other]! + 1);
+      }
     }
-    const others: number[] = [];
-    for (let i = 0; i < count; i++) {
-      if (curvatures[i]! > 0) continue;
-      quotient[i] = residual[i]!;
-      if (this.longest * Math.abs(residual[i]!) > negligible * largest) others.push(i);
-    }
-    this.subtractScores(wanted, active, residual, Int32Array.from(others));
 
     if (!factor) return quotient;
     // Side by side: the border's columns, and what is wanted.
@@ -137,26 +164,6 @@ export class ActiveRows {
       if (curvatures[row]! > 0) quotient[row] = solution[i]!;
     });
     return quotient;
-  }
-
-  /** Takes the scores of the residual on the rows `others` from what is wanted of the rows `active`. */
-  private subtractScores(wanted: Float64Array, active: Int32Array, residual: Float64Array, others: Int32Array): void {
-    const { gram, count } = this;
-    // A row of the Gram matrix lies together, and it is symmetric: the fewer rows are gone through.
-    if (active.length < others.length) {
-      for (const row of active) {
-        const from = row * count;
-        let score = 0;
-        for (let j = 0; j < others.length; j++) score += residual[others[j]!]! * (gram[from + others[j]!]! + 1);
-        wanted[row]! -= score;
-      }
-    } else {
-      for (const other of others) {
-        const from = other * count;
-        const beta = residual[other]!;
-        for (let i = 0; i < active.length; i++) wanted[active[i]!]! -= beta * (gram[from + active[i]!]! + 1);
-      }
-    }
   }
 
   /** Drops the factor; the next `adapt` makes one. */

@@ -197,7 +197,7 @@ async function advance(products: RowProducts, basis: Basis, stepping: Column[]):
   const overActive = stepping.filter(({ activeRows }) => activeRows);
   const strong = new Float64Array(overAll.length);
   const vectors = overAll.length > 0 ? [await preconditioned(basis, overAll, strong)] : [];
-  if (overActive.length > 0) vectors.push(await divided(overActive));
+  if (overActive.length > 0) vectors.push(await divided(products, overActive));
   const all = vectors.length > 1 ? tf.concat(vectors) : vectors[0]!;
   const scores = products.kernel(all);
   const [vectorData, scoreData] = [await all.data<"float32">(), await scores.data<"float32">()];
@@ -250,13 +250,29 @@ async function preconditioned(basis: Basis, columns: Column[], strongParts: Floa
 }
 
 /** The residuals of columns, divided by their Hessians over active rows, [columns, count]. */
-async function divided(columns: Column[]): Promise<tf.Tensor2D> {
-  const parts: Float32Array[] = [];
-  for (const { activeRows, begins, curvatures, residual } of columns) {
+async function divided(products: RowProducts, columns: Column[]): Promise<tf.Tensor2D> {
+  const outside: Float32Array[] = [];
+  const places = columns.map(({ activeRows, begins, curvatures, residual }) => {
     if (begins) activeRows!.adapt(curvatures);
-    parts.push(await activeRows!.divide(residual));
+    const one = activeRows!.outside(residual);
+    return one && outside.push(one) - 1;
+  });
+  const scores = outside.length > 0 ? await scoresOf(products, outside) : [];
+  const parts: Float32Array[] = [];
+  for (const [j, { activeRows, residual }] of columns.entries()) {
+    const place = places[j];
+    parts.push(await activeRows!.divide(residual, place === undefined ? undefined : scores[place]));
   }
   return sideBySide(parts);
+}
+
+/** Of coefficients, less their biases. */
+async function scoresOf(products: RowProducts, coefficients: Float32Array[]): Promise<Float32Array[]> {
+  const count = coefficients[0]!.length;
+  const scores = tf.tidy(() => products.kernel(sideBySide(coefficients)));
+  const values = await scores.data<"float32">();
+  scores.dispose();
+  return coefficients.map((_, j) => values.subarray(j * count, (j + 1) * count));
 }
 
 /** Without those of the last columns over active rows for whose factors there is no room. */
