@@ -4,7 +4,7 @@ import * as tf from "@tensorflow/tfjs";
  * Native TensorFlow reads a transposed operand as fast as a plain one. WebAssembly's product is ten times slower with
  * one, so there the operand is transposed first.
  */
-function readsTransposed(): boolean {
+export function readsTransposed(): boolean {
   return tf.getBackend() === "tensorflow";
 }
 

@@ -8,6 +8,9 @@ const stale = { share: 0.2, least: 16, most: 128 };
 /** Rows that have left keep some rounding in their coefficients; below this share of what is wanted it is passed over. */
 const negligible = 1e-7;
 
+/** Other rows whose scores are computed one by one. */
+const few = 200;
+
 /**
  * Newton's system over the active rows a: the Hessian I + Xₐᵀ·D·Xₐ of the weights divides a residual with coefficients r
  * into z, with (D⁻¹ + Kₐₐ)·zₐ = D⁻¹·rₐ − Kₐᵣ·rᵣ and zᵣ = rᵣ on the other rows r. At high costs few rows are active, so
@@ -19,12 +22,15 @@ const negligible = 1e-7;
 export class ActiveRows {
   private factor: Factor | undefined;
   /** Rows of the factor, and for each row its place there, or −1. */
-  private rows = new Int32Array(0);
+  private rows: Int32Array = new Int32Array(0);
   private readonly places: Int32Array;
   private readonly count: number;
   private curvatures: Float64Array = new Float64Array(0);
   /** Of the rows, when the factor was made. */
-  private factored: Float64Array = new Float64Array(0);
+  private readonly factored: Float64Array;
+  /** Rows with curvature, and others of which the residual counts. */
+  private active: Int32Array = new Int32Array(0);
+  private others: number[] = [];
   private entered: number[] = [];
   private left: number[] = [];
 
@@ -38,28 +44,30 @@ export class ActiveRows {
   ) {
     this.count = Math.sqrt(gram.length);
     this.places = new Int32Array(this.count).fill(-1);
+    this.factored = new Float64Array(this.count);
   }
 
   /** Takes the rows of these curvatures, which `divide` will read. */
   adapt(curvatures: Float64Array): void {
     this.curvatures = curvatures;
-    const { places } = this;
+    const { places, factored, rows } = this;
     this.entered = [];
-    this.left = Array.from(this.rows).filter((row) => !(curvatures[row]! > 0));
+    this.left = [];
+    for (const row of rows) if (!(curvatures[row]! > 0)) this.left.push(row);
     let same = this.factor !== undefined;
     for (let i = 0; i < curvatures.length; i++) {
       if (!(curvatures[i]! > 0)) continue;
       if (places[i]! < 0) this.entered.push(i);
-      else if (curvatures[i] !== this.factored[i]) same = false;
+      else if (curvatures[i] !== factored[i]) same = false;
     }
-    const most = Math.min(stale.most, Math.max(stale.least, stale.share * this.rows.length));
+    const most = Math.min(stale.most, Math.max(stale.least, stale.share * rows.length));
     if (same && this.entered.length + this.left.length <= most) return;
     this.forget();
     this.entered = [];
     this.left = [];
-    this.rows = Int32Array.from(curvatures.keys()).filter((row) => curvatures[row]! > 0);
+    this.rows = activeOf(curvatures);
     this.rows.forEach((row, i) => (places[row] = i));
-    this.factored = curvatures.slice();
+    this.factored.set(curvatures);
     if (this.rows.length > 0) this.factor = this.makeFactor();
   }
 
@@ -76,43 +84,57 @@ export class ActiveRows {
     return factorOf(matrix, size);
   }
 
-  /** z of a residual r; both are coefficients, [count]. */
-  async divide(residual: Float64Array): Promise<Float32Array> {
-    const { rows, places, curvatures, entered, left, factor, gram, count } = this;
+  /**
+   * The residual on rows that are not active, [count], where so many count there that their scores are better computed
+   * beside those of other columns, for `divide`.
+   */
+  outside(residual: Float64Array): Float32Array | undefined {
+    const { curvatures } = this;
+    this.active = activeOf(curvatures);
+    let largest = 0;
+    for (const row of this.active) largest = Math.max(largest, Math.abs(residual[row]! / curvatures[row]!));
+    this.others = [];
+    for (let i = 0; i < curvatures.length; i++) {
+      if (!(curvatures[i]! > 0) && this.longest * Math.abs(residual[i]!) > negligible * largest) this.others.push(i);
+    }
+    if (this.others.length <= few) return undefined;
+    const outside = new Float32Array(this.count);
+    for (const row of this.others) outside[row] = residual[row]!;
+    return outside;
+  }
+
+  /**
+   * z of a residual r; both are coefficients, [count].
+   *
+   * @param scores of what `outside`, which comes first, gave of the residual, less its bias; [count].
+   */
+  async divide(residual: Float64Array, scores?: Float32Array): Promise<Float32Array> {
+    const { rows, places, curvatures, active, others, entered, left, factor, gram, count } = this;
     const size = rows.length;
     const border = entered.length + left.length;
-    const others: number[] = [];
     const quotient = new Float32Array(count);
     const wanted = new Float64Array(count);
-    const active = [...rows, ...entered].filter((row) => curvatures[row]! > 0);
-    let largest = 0;
-    for (const row of active) {
-      wanted[row] = residual[row]! / curvatures[row]!;
-      largest = Math.max(largest, Math.abs(wanted[row]));
-    }
-    for (let i = 0; i < count; i++) {
-      if (curvatures[i]! > 0) continue;
-      quotient[i] = residual[i]!;
-      if (this.longest * Math.abs(residual[i]!) > negligible * largest) others.push(i);
-    }
-    // At first that is most rows: in this order memory is read in its own.
-    const otherRows = Int32Array.from(others);
-    const otherResiduals = Float64Array.from(others, (row) => residual[row]!);
-    for (const row of active) {
-      const from = row * count;
-      let score = 0;
-      for (let j = 0; j < otherRows.length; j++) score += otherResiduals[j]! * (gram[from + otherRows[j]!]! + 1);
-      wanted[row]! -= score;
+    for (let i = 0; i < count; i++) if (!(curvatures[i]! > 0)) quotient[i] = residual[i]!;
+    for (const row of active) wanted[row] = residual[row]! / curvatures[row]!;
+    let bias = 0;
+    for (const row of others) bias += residual[row]!;
+    if (scores) for (const row of active) wanted[row]! -= scores[row]! + bias;
+    else {
+      for (const row of others) {
+        const from = row * count;
+        for (const other of active) wanted[other]! -= residual[row]! * (gram[from + other]! + 1);
+      }
     }
 
     if (!factor) return quotient;
     // Side by side: the border's columns, and what is wanted.
     const columns = border + 1;
     const sides = new Float32Array(size * columns);
-    rows.forEach((row, i) => {
-      for (let j = 0; j < entered.length; j++) sides[i * columns + j] = gram[row * count + entered[j]!]! + 1;
-      sides[i * columns + border] = curvatures[row]! > 0 ? wanted[row]! : 0;
-    });
+    for (let j = 0; j < entered.length; j++) {
+      const from = entered[j]! * count;
+      for (let i = 0; i < size; i++) sides[i * columns + j] = gram[from + rows[i]!]! + 1;
+    }
+    for (let i = 0; i < size; i++) sides[i * columns + border] = curvatures[rows[i]!]! > 0 ? wanted[rows[i]!]! : 0;
     left.forEach((row, j) => (sides[places[row]! * columns + entered.length + j] = 1));
     const halves = tf.tidy(() => factor.forward(tf.tensor2d(sides, [size, columns])));
     const mixture = new Float32Array(columns);
@@ -151,6 +173,13 @@ export class ActiveRows {
     this.rows = new Int32Array(0);
     this.places.fill(-1);
   }
+}
+
+/** The rows with curvature, in order. */
+function activeOf(curvatures: Float64Array): Int32Array {
+  const active: number[] = [];
+  for (let i = 0; i < curvatures.length; i++) if (curvatures[i]! > 0) active.push(i);
+  return Int32Array.from(active);
 }
 
 /** Solves in place; a matrix positive definite in its first rows and negative in the others needs no pivots. */

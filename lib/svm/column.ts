@@ -15,11 +15,23 @@ const activeProducts = 8;
 /** Over active rows they also end when the gap that is left is this share of what was gained. */
 const activeForcing = 1e-3;
 
-/** Weights that may be good enough; lists go by rows. */
+/** Weights that may be good enough at a cost; lists go by rows. */
 export interface Candidate {
+  cost: number;
+  /** That led there, at this cost. */
+  steps: number;
   coefficients: Float32Array | Float64Array;
   duals: Float32Array | Float64Array;
   squaredDistance?: number;
+}
+
+/** What weights come to. */
+export interface Judgement {
+  /** Of the weights, with the bias. */
+  scores: Float64Array;
+  objective: number;
+  gap: number;
+  converged: boolean;
 }
 
 /**
@@ -32,10 +44,8 @@ export class Column {
   readonly index: number;
   /** What the column waits for: a preconditioned residual's scores, exact scores of its coefficients, or nothing. */
   state: "step" | "check" | "done" = "done";
-  objective = 0;
-  gap = Infinity;
   steps = 0;
-  converged = false;
+  cost = 0;
   /** Rows whose losses have a curvature. */
   activeCount = 0;
   /** Whether scores have to be computed in double precision. */
@@ -56,6 +66,8 @@ export class Column {
 
   private readonly sides: Int8Array;
   private readonly losses: RowLosses;
+  /** Those of the cost that is judged, which may be another. */
+  private readonly judged: RowLosses;
   private readonly weightOf: (side: number) => number;
   private readonly tolerance: number;
   private readonly direction: Float64Array;
@@ -69,6 +81,7 @@ export class Column {
   private solved = false;
   /** What the loss proper adds to the gap of the smooth one. */
   private roughness = 0;
+  /** Candidates that were not good enough, at this cost and precision. */
   private checks = 0;
   /** Products with the kernel, of all Newton steps at the cost. */
   products = 0;
@@ -82,6 +95,7 @@ export class Column {
     this.index = index;
     this.sides = problem.sides;
     this.losses = rowLosses(objective.loss, count);
+    this.judged = rowLosses(objective.loss, count);
     this.weightOf = (side) => (side === 0 ? 0 : side > 0 ? objective.positiveWeight : 1);
     this.tolerance = objective.tolerance ?? 1e-6;
     this.coefficients = vector();
@@ -99,13 +113,8 @@ export class Column {
    * rows are nearly all active at the next cost, and stretched they would not be.
    */
   begin(cost: number): void {
-    const { sides, losses, coefficients } = this;
-    for (let i = 0; i < sides.length; i++) losses.costs[i] = cost * this.weightOf(sides[i]!);
-    this.steps = 0;
-    this.checks = 0;
-    this.products = 0;
-    this.converged = false;
-    this.alone = false;
+    const { losses, coefficients } = this;
+    this.take(cost);
     if (this.activeRows) return this.beginStep();
     if (coefficients.some((b) => b !== 0)) {
       this.direction.set(coefficients);
@@ -114,6 +123,26 @@ export class Column {
       this.moveAlong();
     } else losses.soften?.(this.duals());
     this.beginStep();
+  }
+
+  /** Takes up a cost again at which a candidate is not good enough. */
+  beginAgain(candidate: Candidate, judgement: Judgement): void {
+    this.take(candidate.cost);
+    this.steps = candidate.steps;
+    this.judge(candidate, judgement);
+  }
+
+  private take(cost: number): void {
+    this.cost = cost;
+    this.setCosts(this.losses, cost);
+    this.steps = 0;
+    this.checks = 0;
+    this.products = 0;
+    this.alone = false;
+  }
+
+  private setCosts({ costs }: RowLosses, cost: number): void {
+    for (let i = 0; i < costs.length; i++) costs[i] = cost * this.weightOf(this.sides[i]!);
   }
 
   /**
@@ -126,6 +155,12 @@ export class Column {
     const { activeCount } = this;
     const saved = this.products - activeProducts;
     return activeCount <= limit && activeCount ** 3 <= 6 * factorSpeed() * this.scores.length ** 2 * saved;
+  }
+
+  /** Leaves a cost: the factor is of no use at the next. */
+  leave(): void {
+    this.activeRows?.forget();
+    this.state = "done";
   }
 
   /** Goes back to all rows, where too many have become active. */
@@ -202,50 +237,58 @@ export class Column {
    * it is known to be small, a bound on the squared distance between the weights that either stands for.
    */
   candidate(): Candidate {
-    const { activeRows, coefficients } = this;
+    const { activeRows, coefficients, sides, cost, steps } = this;
+    const own = { cost, steps, coefficients: this.exact ? coefficients.slice() : new Float32Array(coefficients) };
     if (this.exact || !activeRows) {
-      const duals = this.duals().map((dual, i) => this.sides[i]! * dual);
-      return { coefficients: this.exact ? coefficients.slice() : Float32Array.from(coefficients), duals };
+      const duals = this.duals();
+      for (let i = 0; i < duals.length; i++) duals[i]! *= sides[i]!;
+      return { ...own, duals: this.exact ? duals : new Float32Array(duals) };
     }
-    const duals = Float32Array.from(coefficients, (beta, i) => this.allowed(i, beta));
-    return {
-      coefficients: Float32Array.from(coefficients),
-      duals,
-      squaredDistance: activeRows.longest * this.distanceToAllowed() ** 2,
-    };
+    const duals = new Float32Array(coefficients.length);
+    for (let i = 0; i < duals.length; i++) duals[i] = this.allowed(i, coefficients[i]!);
+    return { ...own, duals, squaredDistance: activeRows.longest * this.distanceToAllowed() ** 2 };
+  }
+
+  /** Whether the candidate is the first at its cost, of a loss proper: hardly any of these is not good enough. */
+  get promising(): boolean {
+    return this.checks === 0 && !this.exact && !this.losses.sharpen;
   }
 
   /**
-   * Judges the candidate: the gap between its objective and that of the dual variables is the sum of the rows' gaps and
-   * half the squared distance of the weights that either stands for.
+   * What a candidate of this cost or one before comes to: the gap between its objective and that of the dual variables is
+   * the sum of the rows' gaps and half the squared distance of the weights that either stands for.
    */
-  judge(options: {
-    coefficients: Float32Array | Float64Array;
-    duals: Float32Array | Float64Array;
+  judgement(options: {
+    candidate: Candidate;
     /** Of the candidate's weights, with the bias. */
     scores: Float64Array;
     /** Of the candidate's weights and bias. */
     squaredNorm: number;
     /** From there to the weights and the bias of the dual variables. */
     squaredDistance: number;
-  }): void {
-    const { coefficients, duals, scores, squaredNorm, squaredDistance } = options;
-    const { sides, losses } = this;
+  }): Judgement {
+    const { candidate, scores, squaredNorm, squaredDistance } = options;
+    const { sides, judged } = this;
+    this.setCosts(judged, candidate.cost);
     let loss = 0;
     let gap = squaredDistance / 2;
     for (let i = 0; i < sides.length; i++) {
       const side = sides[i]!;
       if (side === 0) continue;
-      loss += losses.properValue(i, side * scores[i]!);
-      gap += losses.properGap(i, side * scores[i]!, side * duals[i]!);
+      loss += judged.properValue(i, side * scores[i]!);
+      gap += judged.properGap(i, side * scores[i]!, side * candidate.duals[i]!);
     }
+    const objective = squaredNorm / 2 + loss;
+    const share = objective > 0 ? gap / objective : 0;
+    return { scores, objective, gap: share, converged: share <= this.tolerance };
+  }
+
+  /** Goes on from a candidate, unless it has converged or would never. */
+  judge({ coefficients }: Candidate, { scores, converged }: Judgement): void {
     this.coefficients.set(coefficients);
     this.scores.set(scores);
-    this.objective = squaredNorm / 2 + loss;
-    this.gap = this.objective > 0 ? gap / this.objective : 0;
     this.checks++;
-    this.converged = this.gap <= this.tolerance;
-    if (this.converged || (this.exact && this.checks > 6) || this.steps >= maximalSteps) {
+    if (converged || (this.exact && this.checks > 6) || this.steps >= maximalSteps) {
       this.state = "done";
       return;
     }
@@ -262,7 +305,10 @@ export class Column {
   }
 
   private duals(): Float64Array {
-    return this.scores.map((score, i) => this.losses.dual(i, this.sides[i]! * score));
+    const { sides, losses, scores } = this;
+    const duals = new Float64Array(scores.length);
+    for (let i = 0; i < duals.length; i++) duals[i] = losses.dual(i, sides[i]! * scores[i]!);
+    return duals;
   }
 
   /** The coefficient nearest to `beta` that is a dual variable times its row's side. */

@@ -1,23 +1,25 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { timesTransposed } from "../heads/matrix-product.js";
+import { readsTransposed, timesTransposed } from "../heads/matrix-product.js";
 import type { SvmRows } from "./problem.js";
 
 /**
- * The heavy products. X is all rows, [count, width]; a column of coefficients v stands for the weights Xᵀv, and its
- * scores are X·Xᵀv. Columns lie as rows of [k, count], so that no product reads X or the Gram matrix transposed.
+ * The heavy products. X is all rows, with zeros behind some of them, [count, stride]; a column of coefficients v stands for
+ * the weights Xᵀv, and its scores are X·Xᵀv. Columns lie as rows of [k, count].
  */
 export interface RowProducts {
-  /** [k, count] → [k, width]: Xᵀv. */
+  /** Features of a row, and the zeros behind. */
+  readonly stride: number;
+  /** [k, count] → [k, stride]: Xᵀv. */
   weights(coefficients: tf.Tensor2D): tf.Tensor2D;
-  /** [k, width] → [k, count]: X·w. */
+  /** [k, stride] → [k, count]: X·w. */
   scores(weights: tf.Tensor2D): tf.Tensor2D;
   /** [k, count] → [k, count]: X·Xᵀv, through the Gram matrix where it has been made. */
   kernel(coefficients: tf.Tensor2D): tf.Tensor2D;
   /** Makes the Gram matrix for `kernel` if for so many columns it pays. */
   expect(columns: number): void;
   /** X·Xᵀ, [count, count] row by row, where it costs less than so many columns of `kernel`. */
-  gram(columns: number): Promise<Float32Array | undefined>;
+  gram(columns: number): Float32Array | undefined;
   dispose(): void;
 }
 
@@ -29,10 +31,10 @@ const gramLimit = 10_000;
 
 export function rowProducts(rows: SvmRows): RowProducts {
   const { count, width } = rows;
-  const blocks = rows.blocks.map((block) => tf.tensor2d(block, [block.length / width, width]));
-  let gram: tf.Tensor2D | undefined;
-  let gramValues: Float32Array | undefined;
-  let throughGram = false;
+  const stride = strideOf(width);
+  const blocks = rows.blocks.map((block) => spaced(block, width, stride));
+  let gram: Float32Array | undefined;
+  let gramTensor: tf.Tensor2D | undefined;
 
   const weights = (coefficients: tf.Tensor2D): tf.Tensor2D =>
     tf.tidy(() => {
@@ -48,52 +50,96 @@ export function rowProducts(rows: SvmRows): RowProducts {
 
   const scores = (w: tf.Tensor2D): tf.Tensor2D =>
     tf.tidy(() => {
-      const transposed = tf.transpose<tf.Tensor2D>(w);
-      const parts = blocks.map((block) => tf.transpose(tf.matMul<tf.Tensor2D>(block, transposed)));
+      const transposed = readsTransposed() ? undefined : tf.transpose<tf.Tensor2D>(w);
+      const parts = blocks.map((block) =>
+        transposed
+          ? tf.transpose<tf.Tensor2D>(tf.matMul<tf.Tensor2D>(block, transposed))
+          : tf.matMul<tf.Tensor2D>(w, block, false, true),
+      );
       return parts.length === 1 ? parts[0]! : tf.concat<tf.Tensor2D>(parts, 1);
     });
 
   return {
+    stride,
     weights,
     scores,
     kernel: (coefficients) =>
-      throughGram ? tf.matMul(coefficients, gram!) : tf.tidy(() => scores(weights(coefficients))),
+      gramTensor ? tf.matMul(coefficients, gramTensor) : tf.tidy(() => scores(weights(coefficients))),
     expect: (columns) => {
       const saved = (4 * width - 2 * count) * columns;
-      throughGram ||= count <= gramLimit && saved > count * width;
-      if (throughGram) gram ??= gramMatrix(blocks);
+      if (gramTensor || count > gramLimit || saved <= count * width) return;
+      gram ??= gramMatrix(blocks, count);
+      gramTensor = tf.tensor2d(gram, [count, count]);
     },
-    gram: async (columns) => {
+    gram: (columns) => {
       if (count > gramLimit || 4 * columns < count) return undefined;
-      gram ??= gramMatrix(blocks);
-      // One product takes less time than two smaller ones.
-      throughGram ||= 2 * count < 5 * width;
-      return (gramValues ??= await gram.data<"float32">());
+      return (gram ??= gramMatrix(blocks, count));
     },
-    dispose: () => tf.dispose([...blocks, ...(gram ? [gram] : [])]),
+    dispose: () => tf.dispose([...blocks, ...(gramTensor ? [gramTensor] : [])]),
   };
 }
 
-/** X·Xᵀ; what lies above the diagonal is taken from below it. */
-function gramMatrix(blocks: tf.Tensor2D[]): tf.Tensor2D {
-  return tf.tidy(() => {
-    const parts = blocks.flatMap((block) =>
-      Array.from({ length: Math.ceil(block.shape[0] / gramRows) }, (_, i) =>
-        block.slice([i * gramRows, 0], [Math.min(gramRows, block.shape[0] - i * gramRows), -1]),
-      ),
-    );
-    const product = (i: number, j: number) =>
-      tf.tidy(() => timesTransposed(parts[i]!.expandDims(0), parts[j]!.expandDims(0)).squeeze<tf.Tensor2D>([0]));
-    const lower = parts.map((_, i) => Array.from({ length: i + 1 }, (_, j) => product(i, j)));
-    return tf.concat(
-      parts.map((_, i) =>
-        tf.tidy(() =>
-          tf.concat(
-            parts.map((_, j) => (j <= i ? lower[i]![j]! : tf.transpose(lower[j]![i]!))),
-            1,
-          ),
-        ),
-      ),
-    );
-  });
+/**
+ * Rows are to be no multiple of 2 kB apart: a product that reads a column of such finds all of it in the same few places of
+ * the cache, and takes twice as long.
+ */
+function strideOf(width: number): number {
+  return width % 512 === 0 ? width + 16 : width;
+}
+
+function spaced(block: Float32Array, width: number, stride: number): tf.Tensor2D {
+  const rows = tf.tensor2d(block, [block.length / width, width]);
+  if (stride === width) return rows;
+  const found = tf.pad(rows, [
+    [0, 0],
+    [0, stride - width],
+  ]);
+  rows.dispose();
+  return found;
+}
+
+/** X·Xᵀ by strips of rows up to the diagonal; what lies above it is taken from below. */
+function gramMatrix(blocks: tf.Tensor2D[], count: number): Float32Array {
+  const gram = new Float32Array(count * count);
+  const parts: { block: tf.Tensor2D; from: number; begin: number; size: number }[] = [];
+  let begin = 0;
+  for (const block of blocks) {
+    for (let from = 0; from < block.shape[0]; from += gramRows) {
+      const size = Math.min(gramRows, block.shape[0] - from);
+      parts.push({ block, from, begin, size });
+      begin += size;
+    }
+  }
+  for (const [i, own] of parts.entries()) {
+    for (const other of parts.slice(0, i + 1)) {
+      const product = tf.tidy(() => {
+        const [a, b] = [own, other].map(({ block, from, size }) => block.slice([from, 0], [size, -1]).expandDims(0));
+        return timesTransposed(a as tf.Tensor3D, b as tf.Tensor3D);
+      });
+      const values = product.dataSync<"float32">();
+      product.dispose();
+      for (let row = 0; row < own.size; row++) {
+        const strip = values.subarray(row * other.size, (row + 1) * other.size);
+        gram.set(strip, (own.begin + row) * count + other.begin);
+      }
+    }
+  }
+  mirror(gram, count);
+  return gram;
+}
+
+/** Rows and columns that are mirrored at a time, which the cache has room for. */
+const tile = 32;
+
+/** Copies what lies below the diagonal to above it. */
+function mirror(matrix: Float32Array, size: number): void {
+  for (let top = 0; top < size; top += tile) {
+    const bottom = Math.min(size, top + tile);
+    for (let left = 0; left <= top; left += tile) {
+      for (let i = top; i < bottom; i++) {
+        const right = Math.min(i, left + tile);
+        for (let j = left; j < right; j++) matrix[j * size + i] = matrix[i * size + j]!;
+      }
+    }
+  }
 }

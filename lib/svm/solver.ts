@@ -2,15 +2,18 @@ import * as tf from "@tensorflow/tfjs";
 
 import { expected } from "../errors.js";
 import { ActiveRows } from "./active-rows.js";
-import { Column, type Candidate } from "./column.js";
+import { Column, type Candidate, type Judgement } from "./column.js";
 import type { Basis } from "./preconditioner.js";
 import { Preconditioner, strongestDirections } from "./preconditioner.js";
-import type { SvmObjective, SvmRows, SvmSolver } from "./problem.js";
+import type { SvmObjective, SvmRows, SvmSolution, SvmSolver } from "./problem.js";
 import type { RowProducts } from "./products.js";
 import { rowProducts } from "./products.js";
 
 /** Columns × rows that are under way at a time; a column keeps eight float64 a row. */
 const groupLimit = 4_000_000;
+
+/** Promising candidates that are judged at a time. */
+const checksAtOnce = 64;
 
 /** Products with the kernel that a problem takes at a cost, roughly. */
 const productsOfProblem = 25;
@@ -50,18 +53,8 @@ export async function openSvmSolver(options: { rows: SvmRows; objective: SvmObje
           columns,
           costs,
           signal,
-          onSolved: (column: Column, cost: number, weights: Float32Array, bias: number) => {
-            onSolution({
-              problem: column.index,
-              cost,
-              scores: Float32Array.from(column.scores),
-              weights,
-              bias,
-              objective: column.objective,
-              gap: column.gap,
-              steps: column.steps,
-              converged: column.converged,
-            });
+          onSolved: (solution: SvmSolution) => {
+            onSolution(solution);
             onProgress?.(++solved);
           },
         };
@@ -119,18 +112,18 @@ async function solveGroup(options: {
   columns: Column[];
   costs: number[];
   signal?: AbortSignal;
-  onSolved: (column: Column, cost: number, weights: Float32Array, bias: number) => void;
+  onSolved: (solution: SvmSolution) => void;
 }): Promise<void> {
   const { rows, products, basis, longest, columns, costs, signal, onSolved } = options;
   // Each column goes to its next cost when it is done with one, so that products have many columns to the end.
   const positions = new Map(columns.map((column) => [column, 0]));
   const expected = productsOfProblem * columns.length * costs.length;
   let spent = 0;
-  const beginNext = async (done: Column[]) => {
+  const beginNext = (done: Column[]) => {
     const going = done.filter((column) => positions.get(column)! < costs.length);
     for (const column of done) spent += column.products;
     const paying = going.filter((column) => column.activeRowsPay(activeLimit.rows));
-    const gram = paying.length > 0 ? await products.gram(Math.max(spent, expected)) : undefined;
+    const gram = paying.length > 0 ? products.gram(Math.max(spent, expected)) : undefined;
     if (gram) for (const column of paying) column.activeRows = new ActiveRows(gram, longest);
     for (const column of going) {
       const position = positions.get(column)!;
@@ -138,22 +131,62 @@ async function solveGroup(options: {
       positions.set(column, position + 1);
     }
   };
-  await beginNext(columns);
+  // A promising candidate is judged later, among many, and its column goes on. Those that fail are taken up again last.
+  const promising: Posed[] = [];
+  const failed: Checked[] = [];
+  const checkPromising = async () => {
+    for (const found of await check(rows, products, promising.splice(0))) {
+      if (found.judgement.converged) onSolved(solutionOf(found));
+      else failed.push(found);
+    }
+  };
+  const takeUpFailed = () => {
+    const taken = new Set<Column>();
+    for (const one of failed.splice(0)) {
+      const { column, candidate, judgement } = one;
+      if (taken.has(column)) {
+        failed.push(one);
+        continue;
+      }
+      taken.add(column);
+      column.beginAgain(candidate, judgement);
+      if (column.state === "done") onSolved(solutionOf(one));
+    }
+  };
+  beginNext(columns);
   for (;;) {
     // Native TensorFlow computes at once: without a pause no signal is heard, and no progress seen.
     await tf.nextFrame();
     signal?.throwIfAborted();
     for (const column of columns) if (column.activeCount > activeLimit.rows) column.overAllRows();
+    for (
+      let arrived: Column[];
+      (arrived = columns.filter((one) => one.state === "check" && one.promising)).length > 0;
+    ) {
+      for (const column of arrived) {
+        promising.push({ column, candidate: column.candidate() });
+        column.leave();
+      }
+      beginNext(arrived);
+    }
     const stepping = columns.filter(({ state, alone }) => state === "step" && !alone);
     const alone = columns.filter(({ state, alone }) => state === "step" && alone);
     const checking = columns.filter(({ state }) => state === "check");
-    if (4 * checking.length > stepping.length) {
-      await check(rows, products, checking, (column, weights, bias) =>
-        onSolved(column, costs[positions.get(column)! - 1]!, weights, bias),
-      );
-      await beginNext(checking.filter(({ state }) => state === "done"));
+    if (promising.length >= checksAtOnce) await checkPromising();
+    else if (4 * checking.length > stepping.length) {
+      const posed = checking.map((column) => ({ column, candidate: column.candidate() }));
+      for (const found of await check(rows, products, posed)) {
+        const { column, candidate, judgement } = found;
+        column.judge(candidate, judgement);
+        if (column.state !== "done") continue;
+        column.leave();
+        onSolved(solutionOf(found));
+      }
+      beginNext(checking.filter(({ state }) => state === "done"));
     } else if (stepping.length > 0) await advance(products, basis, withinLimit(stepping));
     else if (alone.length > 0) for (const column of alone) advanceAlone(rows, column);
+    else if (promising.length > 0) await checkPromising();
+    else if (failed.length > 0) takeUpFailed();
     else break;
   }
 }
@@ -164,7 +197,7 @@ async function advance(products: RowProducts, basis: Basis, stepping: Column[]):
   const overActive = stepping.filter(({ activeRows }) => activeRows);
   const strong = new Float64Array(overAll.length);
   const vectors = overAll.length > 0 ? [await preconditioned(basis, overAll, strong)] : [];
-  if (overActive.length > 0) vectors.push(await divided(overActive));
+  if (overActive.length > 0) vectors.push(await divided(products, overActive));
   const all = vectors.length > 1 ? tf.concat(vectors) : vectors[0]!;
   const scores = products.kernel(all);
   const [vectorData, scoreData] = [await all.data<"float32">(), await scores.data<"float32">()];
@@ -217,13 +250,29 @@ async function preconditioned(basis: Basis, columns: Column[], strongParts: Floa
 }
 
 /** The residuals of columns, divided by their Hessians over active rows, [columns, count]. */
-async function divided(columns: Column[]): Promise<tf.Tensor2D> {
-  const parts: Float32Array[] = [];
-  for (const { activeRows, begins, curvatures, residual } of columns) {
+async function divided(products: RowProducts, columns: Column[]): Promise<tf.Tensor2D> {
+  const outside: Float32Array[] = [];
+  const places = columns.map(({ activeRows, begins, curvatures, residual }) => {
     if (begins) activeRows!.adapt(curvatures);
-    parts.push(await activeRows!.divide(residual));
+    const one = activeRows!.outside(residual);
+    return one && outside.push(one) - 1;
+  });
+  const scores = outside.length > 0 ? await scoresOf(products, outside) : [];
+  const parts: Float32Array[] = [];
+  for (const [j, { activeRows, residual }] of columns.entries()) {
+    const place = places[j];
+    parts.push(await activeRows!.divide(residual, place === undefined ? undefined : scores[place]));
   }
   return sideBySide(parts);
+}
+
+/** Of coefficients, less their biases. */
+async function scoresOf(products: RowProducts, coefficients: Float32Array[]): Promise<Float32Array[]> {
+  const count = coefficients[0]!.length;
+  const scores = tf.tidy(() => products.kernel(sideBySide(coefficients)));
+  const values = await scores.data<"float32">();
+  scores.dispose();
+  return coefficients.map((_, j) => values.subarray(j * count, (j + 1) * count));
 }
 
 /** Without those of the last columns over active rows for whose factors there is no room. */
@@ -238,7 +287,7 @@ function withinLimit(columns: Column[]): Column[] {
 }
 
 /** Vectors of a number a row as one tensor, [vectors, rows]. */
-function sideBySide(vectors: Float32Array[]): tf.Tensor2D {
+function sideBySide(vectors: (Float32Array | Float64Array)[]): tf.Tensor2D {
   const count = vectors[0]!.length;
   const all = new Float32Array(vectors.length * count);
   vectors.forEach((vector, j) => all.set(vector, j * count));
@@ -251,20 +300,33 @@ function advanceAlone(rows: SvmRows, column: Column): void {
   column.advance(vector, exactScores(rows, exactWeights(rows, vector)), 0, 0);
 }
 
-/** Judges the candidates of columns, and hands over those that are solved. */
-async function check(
-  rows: SvmRows,
-  products: RowProducts,
-  checking: Column[],
-  onSolved: (column: Column, weights: Float32Array, bias: number) => void,
-): Promise<void> {
+interface Posed {
+  column: Column;
+  candidate: Candidate;
+}
+
+interface Checked extends Posed {
+  weights: Float32Array;
+  bias: number;
+  judgement: Judgement;
+}
+
+function solutionOf({ column, candidate, weights, bias, judgement }: Checked): SvmSolution {
+  const { objective, gap, converged, scores } = judgement;
+  const { cost, steps } = candidate;
+  const found = { weights, bias, objective, gap, steps, converged };
+  return { problem: column.index, cost, scores: new Float32Array(scores), ...found };
+}
+
+/** Judges candidates by the scores that their weights have. */
+async function check(rows: SvmRows, products: RowProducts, posed: Posed[]): Promise<Checked[]> {
   const { count, width } = rows;
-  const candidates = checking.map((column) => column.candidate());
-  const float32 = ({ coefficients }: Candidate) => Float32Array.from(coefficients);
+  const { stride } = products;
+  const candidates = posed.map(({ candidate }) => candidate);
   const asked = candidates.filter(({ squaredDistance }) => squaredDistance === undefined);
   const [weights, scores, dualWeights] = tf.tidy(() => {
-    const w = products.weights(sideBySide(candidates.map(float32)));
-    const duals = asked.map((candidate) => Float32Array.from(candidate.duals));
+    const w = products.weights(sideBySide(candidates.map(({ coefficients }) => coefficients)));
+    const duals = asked.map((candidate) => candidate.duals);
     return [w, products.scores(w), ...(asked.length > 0 ? [products.weights(sideBySide(duals))] : [])] as const;
   });
   const weightData = await weights.data<"float32">();
@@ -272,31 +334,25 @@ async function check(
   const dualWeightData = (await dualWeights?.data<"float32">()) ?? new Float32Array(0);
   tf.dispose([weights, scores]);
   dualWeights?.dispose();
-  for (const [j, column] of checking.entries()) {
-    const candidate = candidates[j]!;
-    let own: Float32Array | Float64Array = weightData.slice(j * width, (j + 1) * width);
-    const bias = sum(candidate.coefficients);
-    let ownScores = Float64Array.from(scoreData.subarray(j * count, (j + 1) * count), (score) => score + bias);
-    if (column.exact) {
-      own = exactWeights(rows, candidate.coefficients);
-      ownScores = exactScores(rows, own).map((score) => score + bias);
-    }
+  return posed.map(({ column, candidate }, j) => {
+    const { exact } = column;
+    const { coefficients, duals } = candidate;
+    const own = exact ? exactWeights(rows, coefficients) : weightData.subarray(j * stride, j * stride + width);
+    const bias = sum(coefficients);
+    const ownScores = exact ? exactScores(rows, own) : new Float64Array(scoreData.subarray(j * count, (j + 1) * count));
+    for (let i = 0; i < count; i++) ownScores[i]! += bias;
     let { squaredDistance } = candidate;
     if (squaredDistance === undefined) {
-      const place = asked.indexOf(candidate);
-      const other = column.exact
-        ? exactWeights(rows, candidate.duals)
-        : dualWeightData.subarray(place * width, (place + 1) * width);
-      squaredDistance = (bias - sum(candidate.duals)) ** 2;
+      const at = asked.indexOf(candidate) * stride;
+      const other = exact ? exactWeights(rows, duals) : dualWeightData.subarray(at, at + width);
+      squaredDistance = (bias - sum(duals)) ** 2;
       for (let i = 0; i < width; i++) squaredDistance += (own[i]! - other[i]!) ** 2;
     }
     let squaredNorm = bias ** 2;
     for (let i = 0; i < width; i++) squaredNorm += own[i]! ** 2;
-    column.judge({ ...candidate, scores: ownScores, squaredNorm, squaredDistance });
-    if (column.state !== "done") continue;
-    column.activeRows?.forget();
-    onSolved(column, Float32Array.from(own), bias);
-  }
+    const judgement = column.judgement({ candidate, scores: ownScores, squaredNorm, squaredDistance });
+    return { column, candidate, weights: new Float32Array(own), bias, judgement };
+  });
 }
 
 function sum(values: Float32Array | Float64Array): number {
