@@ -50,6 +50,8 @@ function otherImages(folder: string, held: StoreDescription["skipped"], now: Sto
   const differing = [...held, ...now].find(({ row }) => held.some((one) => one.row === row) !== now.some((one) => one.row === row)); // prettier-ignore
   return new UserError(
     `Expected the images of ${folder} again but ${differing?.id ?? "one"} can be read in one of two runs only`,
-    { hint: "See that all images are there, delete this folder, and run the same command again: it extracts all layers." },
+    {
+      hint: "See that all images are there, delete this folder, and run the same command again: it extracts all layers.",
+    },
   );
 }
