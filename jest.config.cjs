@@ -7,5 +7,6 @@ module.exports = {
   setupFiles: ["<rootDir>/dist/__tests__/properties.js"],
   transform: {},
   testTimeout: 60000,
+  testSequencer: "<rootDir>/__tests__/longest-first.cjs",
   maxWorkers: 2,
 };
