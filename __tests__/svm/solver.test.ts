@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { random } from "../../lib/random.js";
 import { ActiveRows } from "../../lib/svm/active-rows.js";
 import { Column } from "../../lib/svm/column.js";
+import type { Judgement } from "../../lib/svm/column.js";
 import type { SvmLoss, SvmObjective, SvmProblem, SvmRows, SvmSolution } from "../../lib/svm/problem.js";
 import { openSvmSolver } from "../../lib/svm/solver.js";
 import { describeOnBackends } from "../backends.js";
@@ -171,6 +172,44 @@ describeOnBackends("openSvmSolver", ({ device }) => {
     }
     pay.mockRestore();
     divide.mockRestore();
+  });
+
+  test("what is judged later and is not good enough is taken up again, to the same optimum", async () => {
+    // Rows of a width that has zeros behind it in memory, and more of them not active than are scored one by one.
+    const rows = madeRows(9, 520, 512, () => 0.1);
+    const problems = [madeProblem(9, 520, 0.1), madeProblem(10, 520, 0.1, 0.2)];
+    const costs = [0.01, 1, 100];
+    const pay = jest.spyOn(Column.prototype, "activeRowsPay").mockImplementation(function (this: Column) {
+      // What conjugate gradients reach at the first cost has coefficients on all rows.
+      return this.cost > 0;
+    });
+    const outside = jest.spyOn(ActiveRows.prototype, "outside");
+    const undisturbed = await solved(rows, problems, costs);
+    expect(outside.mock.results.some(({ value }) => value !== undefined)).toBe(true);
+    const again = jest.spyOn(Column.prototype, "beginAgain");
+    const judgement = Reflect.get(Column.prototype, "judgement") as (this: Column, options: unknown) => Judgement;
+    const doubted = new Set<number>();
+    const doubting = jest.spyOn(Column.prototype, "judgement").mockImplementation(function (this: Column, options) {
+      const own = judgement.call(this, options);
+      const first = this.index === 0 && !doubted.has(options.candidate.cost);
+      doubted.add(options.candidate.cost);
+      return first ? { ...own, converged: false } : own;
+    });
+    const found = await solved(rows, problems, costs);
+    for (const spy of [pay, outside, doubting]) spy.mockRestore();
+    expect(again).toHaveBeenCalled();
+    again.mockRestore();
+    for (const solutions of [undisturbed, found]) {
+      expect(solutions.map(({ problem, cost }) => [problem, cost])).toEqual(
+        [0, 1].flatMap((problem) => costs.map((cost) => [problem, cost])),
+      );
+      for (const [i, { problem, cost, converged, gap, objective, weights, bias }] of solutions.entries()) {
+        expect(converged && gap <= 1e-6).toBe(true);
+        const value = valueAt({ rows, ...problems[problem]!, objective: squaredHinge, cost }, weights, bias);
+        expect(Math.abs(objective / value - 1)).toBeLessThan(2e-6);
+        expect(Math.abs(objective / undisturbed[i]!.objective - 1)).toBeLessThan(2e-6);
+      }
+    }
   });
 
   test("many problems at once are each as alone, and the same in every run", async () => {
