@@ -1,7 +1,7 @@
 /**
- * Backbones alone, no images read, the pooled layer out: ResNet-50, ViT-B/16 and EfficientNet-Lite0 with random weights in
- * TensorFlow's session, beside PyTorch (channels-last, inference mode, eager and compiled) and ONNX Runtime in turns, and
- * beside a product of two matrices of 2048 × 2048. All in float32 with as many threads.
+ * Backbones alone, no images read, the pooled layer out: ResNet-50, ViT-B/16 and EfficientNet-Lite0 with random weights
+ * in TensorFlow's session, beside PyTorch (channels-last, inference mode, eager and compiled) and ONNX Runtime in
+ * turns, and beside a product of two matrices of 2048 × 2048. All in float32 with as many threads.
  *
  *     node dist/bench/backbones.js [NETWORK ...] [--python python3] [--rounds 3] [--seconds 2] [--batch 16] [--threads 2]
  *

@@ -9,12 +9,12 @@
  * - search: 30 trials and the final training, by ours as published (TPE), by halving, and by L-BFGS along a path of
  *   penalties, with the final accuracies.
  * - steps: a step of 30 trials of batch 1,024, ours in one bank, the peer's one after the other.
- * - few-shot: one seed of each N by L-BFGS, chosen on 5,000 other images, beside 31 trainings of the peer, of which some
- *   steps are measured.
+ * - few-shot: one seed of each N by L-BFGS, chosen on 5,000 other images, beside 31 trainings of the peer, of which
+ *   some steps are measured.
  * - stream: L-BFGS at one penalty on features that every pass reads from disk. It has no peer.
  *
- * Times are those of the processor, which other work on the machine disturbs least; `--threads` are those of either program,
- * one unless it is told.
+ * Times are those of the processor, which other work on the machine disturbs least; `--threads` are those of either
+ * program, one unless it is told.
  */
 import fs from "node:fs";
 import os from "node:os";

@@ -4,8 +4,8 @@
  *
  *     node dist/bench/fuzz-checkpoints.js [--format torch-zip] [--files 100000] [--seed 1] [--seconds 600]
  *
- * The files are bit flips, changed bytes and lengths, cuts, repetitions and splices of small whole ones; in archives also
- * of one file within, with its checksum made anew. What fails is kept, with its address.
+ * The files are bit flips, changed bytes and lengths, cuts, repetitions and splices of small whole ones; in archives
+ * also of one file within, with its checksum made anew. What fails is kept, with its address.
  */
 import fs from "node:fs";
 import os from "node:os";

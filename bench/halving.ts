@@ -7,8 +7,8 @@
  *
  * A data set is a synthetic one, or a layer of the features under a head and a seed (of splits, initial weights and
  * orders). Many images are reported on and decide the choice, for few would not tell differences of 0.2 points. Of two
- * settings that are equal on the images of the choice the full sweep takes the first; so a regret may be negative. Time is
- * that of training, on the clock and of all the process's threads.
+ * settings that are equal on the images of the choice the full sweep takes the first; so a regret may be negative. Time
+ * is that of training, on the clock and of all the process's threads.
  */
 import { parseArgs } from "node:util";
 

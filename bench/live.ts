@@ -1,6 +1,7 @@
 /**
- * One epoch of live training, JPEG files to a head's step: random resized crops and flips, EfficientNet-Lite0, one linear
- * head 1280 → 1000 of plain TensorFlow.js; beside PyTorch (channels-last, DataLoader, the same weights), in turns:
+ * One epoch of live training, JPEG files to a head's step: random resized crops and flips, EfficientNet-Lite0, one
+ * linear head 1280 → 1000 of plain TensorFlow.js; beside PyTorch (channels-last, DataLoader, the same weights), in
+ * turns:
  *
  *     node dist/bench/live.js [--python python3] [--images 256] [--rounds 3] [--batch 64]
  */

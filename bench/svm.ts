@@ -1,12 +1,13 @@
 /**
- * All SVMs of VOC07's protocol on made features (see relu-features.ts), beside scikit-learn's LinearSVC as VISSL calls it:
+ * All SVMs of VOC07's protocol on made features (see relu-features.ts), beside scikit-learn's LinearSVC as VISSL calls
+ * it:
  *
  *     node dist/bench/svm.js [--width 2048] [--classes 20] [--costs 0.01,0.1,...] [--device native] [--python python3]
  *                            [--sample 2 | --all]
  *
- * Ours solves every class × cost × (3 folds + all rows). The peer solves `--sample` of the problems at each cost, drawn at
- * random, and is scaled to all of them; `--all` has it solve them all. Times are those of the processor, which other work on
- * the machine disturbs least: LinearSVC has one thread, and all cores would be kept busy by as many of them.
+ * Ours solves every class × cost × (3 folds + all rows). The peer solves `--sample` of the problems at each cost, drawn
+ * at random, and is scaled to all of them; `--all` has it solve them all. Times are those of the processor, which other
+ * work on the machine disturbs least: LinearSVC has one thread, and all cores would be kept busy by as many of them.
  */
 import fs from "node:fs";
 import os from "node:os";

@@ -56,8 +56,8 @@ export const evalLinear = command(linearSettings, async (given, context) => {
 });
 
 /**
- * Where heads choose their layers, or layers are joined: all of them as the features name them, without a pooling that is
- * the tap's own.
+ * Where heads choose their layers, or layers are joined: all of them as the features name them, without a pooling that
+ * is the tap's own.
  */
 async function withLayerNames(settings: LinearSettings): Promise<LinearSettings> {
   const { backbone, layers, heads } = settings;

@@ -25,9 +25,9 @@ export interface StartProcessOptions<News> {
 }
 
 /**
- * Makes glibc keep what TensorFlow gives back. By default a buffer above 32 MB (and smaller ones at first) comes from the
- * system page by page and goes back at once, in every step anew; other C libraries do not read it. What the user has set
- * stays.
+ * Makes glibc keep what TensorFlow gives back. By default a buffer above 32 MB (and smaller ones at first) comes from
+ * the system page by page and goes back at once, in every step anew; other C libraries do not read it. What the user
+ * has set stays.
  */
 export const keptBuffers = {
   MALLOC_MMAP_THRESHOLD_: process.env.MALLOC_MMAP_THRESHOLD_ ?? String(2 ** 40),

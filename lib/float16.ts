@@ -2,8 +2,8 @@ const single = new Float32Array(1);
 const bits = new Uint32Array(single.buffer);
 
 /**
- * IEEE 754 half-precision bits of each number, rounded to nearest, ties to even, as NumPy's `astype("float16")` does it.
- * What lies beyond ±65504 by half a step or more becomes infinite.
+ * IEEE 754 half-precision bits of each number, rounded to nearest, ties to even, as NumPy's `astype("float16")` does
+ * it. What lies beyond ±65504 by half a step or more becomes infinite.
  */
 export function toFloat16(values: Float32Array): Uint16Array {
   const halves = new Uint16Array(values.length);

@@ -27,8 +27,8 @@ interface Holder {
 
 /**
  * Does `work` while no other process does work under the same lock. A holder that was killed does not block: a lock
- * whose process is gone (seen on the same machine), or that is not renewed while it is watched for `staleAfter` (another
- * machine, on a shared file system), is taken over. No clock is compared with another one.
+ * whose process is gone (seen on the same machine), or that is not renewed while it is watched for `staleAfter`
+ * (another machine, on a shared file system), is taken over. No clock is compared with another one.
  */
 export async function withLock<T>(options: LockOptions, work: () => Promise<T>): Promise<T> {
   const { file, waiting, staleAfter = 60_000, signal } = options;

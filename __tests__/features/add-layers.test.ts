@@ -33,6 +33,40 @@ test("a layer that is there is replaced, and nothing is left of another name", a
   expect(await filesOf(to.folder)).toEqual(before);
 });
 
+test("broken off at any of its moves, the store opens as before, and made again it has the layers", async () => {
+  const whole = await filesOf((await extract(at("undisturbed"))).folder);
+  const one = await extract(at("one"), { layers: [res5] });
+  const other = await extract(at("other"), { layers: [res4] });
+  const { rename } = fs;
+  let done = 0;
+  for (let broken = true; broken; done++) {
+    const [from, to] = [at(`from-${done}`), at(`to-${done}`)] as const;
+    await fs.cp(one.folder, to, { recursive: true });
+    await fs.cp(other.folder, from, { recursive: true });
+    let moves = 0;
+    const moving = jest.spyOn(fs, "rename").mockImplementation(async (...paths) => {
+      // The lock is let go in good order, as its holder's death would have it.
+      if (!paths.join().includes("lock") && moves++ >= done) throw new Error("killed");
+      return rename(...paths);
+    });
+    broken = await addLayers({ from, to }).then(
+      () => false,
+      () => true,
+    );
+    moving.mockRestore();
+    if (broken) {
+      await openStore({ folder: to, verify: true });
+      // The parts of a launch are kept until their layers are in the store.
+      await fs.rm(from, { recursive: true });
+      await fs.cp(other.folder, from, { recursive: true });
+      await addLayers({ from, to });
+    }
+    expect(await filesOf(to)).toEqual(whole);
+  }
+  // Four moves: the layer, ids, labels, the description; then one time whole.
+  expect(done).toBe(5);
+});
+
 test("other images are refused, and both stores stay", async () => {
   const to = await extract(at("all"), { layers: [res5] });
   const from = await extract(at("fewer"), { layers: [res4], bad: new Set([...unreadable, 7]) });

@@ -9,8 +9,8 @@ import { random } from "../../lib/random.js";
 import type { Outcome, Work } from "./work.js";
 
 /**
- * One file of a store with one bit flipped, or cut: `store verify` must name it, and whoever reads all rows must be told
- * before a wrong number comes out.
+ * One file of a store with one bit flipped, or cut: `store verify` must name it, and whoever reads all rows must be
+ * told before a wrong number comes out.
  */
 export async function damage(work: Work, count = 200): Promise<Outcome> {
   const chance = random(Number(process.env.SEED ?? 0), "damage");

@@ -36,8 +36,8 @@ export interface Backbone extends DescribedBackbone {
    */
   extract(options: { pixels: tf.Tensor4D; layers: readonly LayerRequest[] }): Promise<Record<string, tf.Tensor2D>>;
   /**
-   * What half precision changes in each layer's features of a batch of images: the Euclidean length of the difference to
-   * those in single precision, divided by that of the latter. 0 in single precision.
+   * What half precision changes in each layer's features of a batch of images: the Euclidean length of the difference
+   * to those in single precision, divided by that of the latter. 0 in single precision.
    */
   precisionLoss(options: { pixels: tf.Tensor4D; layers: readonly LayerRequest[] }): Promise<Record<string, number>>;
   dispose(): void;
@@ -63,8 +63,8 @@ export async function describeBackbone(options: {
  *
  * @param options.dir a folder with a GraphModel and its `backbone.json`; see `openGraphFiles`.
  * @param options.computePrecision in which convolutions and matrix products are computed. Default: float32.
- * @throws UserError where the model, its weights or its manifest are missing or wrong, or this machine does not compute in
- * that precision.
+ * @throws UserError where the model, its weights or its manifest are missing or wrong, or this machine does not compute
+ * in that precision.
  */
 export async function loadBackbone(options: { dir: string; computePrecision?: ComputePrecision }): Promise<Backbone> {
   const { dir, computePrecision = "float32" } = options;

@@ -1,6 +1,7 @@
 /**
- * Which block of its network a node belongs to, told from the names alone: nodes of one block share a numbered beginning
- * (`MobilenetV2/expanded_conv_3/…`, `conv2_block1_…`, `encoder/layer/7/…`) that has siblings with other numbers.
+ * Which block of its network a node belongs to, told from the names alone: nodes of one block share a numbered
+ * beginning (`MobilenetV2/expanded_conv_3/…`, `conv2_block1_…`, `encoder/layer/7/…`) that has siblings with other
+ * numbers.
  *
  * @param nodes names, in the order of the computation.
  * @param isJunction whether a node adds a block's result to what entered it. A numbered beginning with several of them

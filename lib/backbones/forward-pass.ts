@@ -18,8 +18,8 @@ export interface ForwardPass {
    */
   run(options: { input: tf.Tensor4D; nodes: string[] }): Promise<tf.Tensor[]>;
   /**
-   * The same with the layers' poolings as part of the graph, so that nothing larger leaves it. Absent where a graph cannot
-   * be continued.
+   * The same with the layers' poolings as part of the graph, so that nothing larger leaves it. Absent where a graph
+   * cannot be continued.
    *
    * @returns [N, width] a layer, in order; undefined where the graph does not give what the layers' taps say.
    */

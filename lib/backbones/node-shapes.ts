@@ -12,8 +12,8 @@ const dynamicOp = new RegExp(
 /**
  * Shapes of the nodes, seen by running the graph on an empty batch of images.
  *
- * Heads with loops or with ops that the backend lacks are left out, with all that hangs on them; the trunk before them is
- * not disturbed.
+ * Heads with loops or with ops that the backend lacks are left out, with all that hangs on them; the trunk before them
+ * is not disturbed.
  *
  * @param options.images shape of what the placeholder takes, [N, H, W, 3].
  * @param options.nodes those of interest; all that can be run where undefined.

@@ -14,7 +14,8 @@ interface Proposal {
  * Taps for a graph that nobody described.
  *
  * A place where features are taken should hold all that the network knows of the image there: a node that every path to
- * the network's end goes through. Of these, the last of each block is proposed, and the vector that enters the classifier.
+ * the network's end goes through. Of these, the last of each block is proposed, and the vector that enters the
+ * classifier.
  *
  * @returns in the order of the computation; none where nothing but vectors of the classifier can be found.
  */
@@ -122,8 +123,8 @@ function passages(proposal: Proposal, end: string): string[] {
 }
 
 /**
- * The vector behind the trunk that a classifier or an embedding reads: what its last layer takes, or the pooled map where
- * there is no such layer. Vectors that go back into a map are gates of it, no features.
+ * The vector behind the trunk that a classifier or an embedding reads: what its last layer takes, or the pooled map
+ * where there is no such layer. Vectors that go back into a map are gates of it, no features.
  */
 function classifierInput(proposal: Proposal, trunk: string): string | undefined {
   const { graph, shapes } = proposal;

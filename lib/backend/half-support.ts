@@ -12,8 +12,8 @@ const processorFlags: Record<HalfPrecision, readonly string[]> = {
 };
 
 /**
- * Sees that half precision would be computed by instructions for it: elsewhere TensorFlow emulates it, and is slower than
- * in single precision.
+ * Sees that half precision would be computed by instructions for it: elsewhere TensorFlow emulates it, and is slower
+ * than in single precision.
  *
  * @param options.flags of the processor. Default: those that Linux tells.
  * @throws UserError where there are none.

@@ -19,8 +19,8 @@ export interface NamedWeight extends Weight {
 }
 
 /**
- * The weights of a GraphModel one after another, dequantised as TensorFlow.js does it; texts and complex numbers are left
- * out. No more than one of them is in memory.
+ * The weights of a GraphModel one after another, dequantised as TensorFlow.js does it; texts and complex numbers are
+ * left out. No more than one of them is in memory.
  *
  * @throws UserError where a file cannot be read or ends too early.
  */

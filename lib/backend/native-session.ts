@@ -40,14 +40,14 @@ export interface NativeSession {
 const largest = 2 ** 31 - 2 ** 26;
 
 /**
- * Opens a GraphModel in a session of native TensorFlow. On the same graph it is some 1.5 times as fast as executing op by
- * op, and equal to it within rounding.
+ * Opens a GraphModel in a session of native TensorFlow. On the same graph it is some 1.5 times as fast as executing op
+ * by op, and equal to it within rounding.
  *
- * Large weights are not in the graph but in files of the cache folder ({@link sessionWeights}), which TensorFlow maps into
- * memory.
+ * Large weights are not in the graph but in files of the cache folder ({@link sessionWeights}), which TensorFlow maps
+ * into memory.
  *
- * @throws UnsupportedGraph where TensorFlow cannot run this graph, or native TensorFlow is not the backend: execute it op
- * by op instead.
+ * @throws UnsupportedGraph where TensorFlow cannot run this graph, or native TensorFlow is not the backend: execute it
+ * op by op instead.
  * @throws UserError where the model's files cannot be read, or the cache folder cannot be written.
  */
 export async function openNativeSession(options: NativeSessionOptions): Promise<NativeSession> {

@@ -49,9 +49,9 @@ const indexSchema = z.strictObject({
 type Index = z.infer<typeof indexSchema>;
 
 /**
- * The weights of a GraphModel as files in the cache folder, one a large weight: TensorFlow maps them into memory, so that
- * a session neither copies them nor holds them in its graph, whose message may have 2 GiB at most, and processes share
- * them.
+ * The weights of a GraphModel as files in the cache folder, one a large weight: TensorFlow maps them into memory, so
+ * that a session neither copies them nor holds them in its graph, whose message may have 2 GiB at most, and processes
+ * share them.
  *
  * They are made at the first use, under a lock, and known by the model's digest. What is damaged is made anew; what was
  * not used for 30 days is deleted when others are made.

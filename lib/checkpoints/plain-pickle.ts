@@ -22,8 +22,8 @@ export const plainPickle: CheckpointFormat = {
 };
 
 /**
- * What a pickle of Python's own classes and NumPy's holds: dictionaries as `Map`, lists and tuples as arrays. Nothing in
- * it is executed.
+ * What a pickle of Python's own classes and NumPy's holds: dictionaries as `Map`, lists and tuples as arrays. Nothing
+ * in it is executed.
  *
  * @throws UserError where the file is missing or damaged, is no pickle, or asks for code to be run.
  */

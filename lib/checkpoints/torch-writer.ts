@@ -11,8 +11,8 @@ export interface WrittenTensor {
 }
 
 /**
- * The bytes of what `torch.save` writes of a tensor, or of a dictionary of tensors and texts: a zip archive with a pickle
- * that calls nothing but the rebuilding of tensors, so that `torch.load(weights_only=True)` takes it.
+ * The bytes of what `torch.save` writes of a tensor, or of a dictionary of tensors and texts: a zip archive with a
+ * pickle that calls nothing but the rebuilding of tensors, so that `torch.load(weights_only=True)` takes it.
  *
  * Source: torch/serialization.py and torch/csrc/jit/serialization (PyTorch 2), file format version 3.
  *

@@ -4,8 +4,8 @@ import { zipEntry } from "./zip-entry.js";
 import type { ZipEntry } from "./zip-entry.js";
 
 /**
- * The entries of a zip archive, each as the run of bytes that it is; nothing is unpacked to the disk, and names are only
- * keys. What is read was checked against the archive's CRC-32.
+ * The entries of a zip archive, each as the run of bytes that it is; nothing is unpacked to the disk, and names are
+ * only keys. What is read was checked against the archive's CRC-32.
  *
  * @throws UserError as {@link zipDirectory}, and where the archive names an entry twice or lays two entries over each
  * other.

@@ -49,8 +49,8 @@ export interface ExportedClassifier {
  *
  * Written are `model.json`, weights in files of 4 MB, and `classifier.json`; all of them or none.
  *
- * @throws UserError where the run has no such layer, head or seed, or keeps no heads, its backbone is not found or has changed, its
- * features are the user's own and `headOnly` is not set, or `out` holds something else.
+ * @throws UserError where the run has no such layer, head or seed, or keeps no heads, its backbone is not found or has
+ * changed, its features are the user's own and `headOnly` is not set, or `out` holds something else.
  */
 export async function exportClassifier(options: ExportClassifierOptions): Promise<ExportedClassifier> {
   const { run, headOnly = false } = options;

@@ -32,8 +32,8 @@ export interface Classifier {
 const batchSize = 16;
 
 /**
- * Loads what `exportClassifier` wrote onto the TensorFlow.js backend in use; where none was chosen yet, onto the fastest
- * that works.
+ * Loads what `exportClassifier` wrote onto the TensorFlow.js backend in use; where none was chosen yet, onto the
+ * fastest that works.
  *
  * @throws UserError where a file is missing or wrong, or the folder holds a head without its backbone.
  */

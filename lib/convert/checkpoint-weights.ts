@@ -6,8 +6,8 @@ import { reasonUnused, type UnusedTensor } from "./unused-tensors.js";
 import type { FloatWeight } from "./weight.js";
 
 /**
- * The tensors of a checkpoint as an architecture asks for them. What is missing or of another shape is an error, never a
- * random number; what nobody asked for is told at the end.
+ * The tensors of a checkpoint as an architecture asks for them. What is missing or of another shape is an error, never
+ * a random number; what nobody asked for is told at the end.
  */
 export class CheckpointWeights {
   private readonly taken = new Set<string>();
@@ -27,8 +27,8 @@ export class CheckpointWeights {
 
   /**
    * @param shape as PyTorch has it; null where any size will do.
-   * @throws UserError where there is no such tensor, it has another shape, or is not of floating point; when it is read,
-   * where it is not finite.
+   * @throws UserError where there is no such tensor, it has another shape, or is not of floating point; when it is
+   * read, where it is not finite.
    */
   take(name: string, shape: readonly (number | null)[]): FloatWeight {
     const full = this.prefix + name;

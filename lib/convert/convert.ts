@@ -70,9 +70,9 @@ export interface ConvertedBackbone {
 }
 
 /**
- * Writes a checkpoint, an ONNX network or a Keras LayersModel as a TensorFlow.js GraphModel with its manifest. Batch norms are folded in; every weight comes
- * from the checkpoint. What is written was checked before ({@link proveConversion}), on the backend in use; where none
- * was chosen yet, on the fastest that works.
+ * Writes a checkpoint, an ONNX network or a Keras LayersModel as a TensorFlow.js GraphModel with its manifest. Batch
+ * norms are folded in; every weight comes from the checkpoint. What is written was checked before ({@link
+ * proveConversion}), on the backend in use; where none was chosen yet, on the fastest that works.
  *
  * @throws UserError where the file is no whole checkpoint, its network is not known, a tensor is missing, has another
  * shape or is not finite, or the network does not agree with the original; nothing is written then.

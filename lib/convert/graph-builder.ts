@@ -59,9 +59,9 @@ export interface GraphStart {
 /**
  * A TensorFlow graph, built node by node: NHWC, float32, one input (of images, where none is given), any batch.
  *
- * Nodes are the plain operations (Conv2D, BiasAdd, Relu6, …), for those run on every backend, any of them can be tapped,
- * and TensorFlow fuses them itself where it runs them. Weights are promises: their numbers are read when the model is
- * written, one weight at a time.
+ * Nodes are the plain operations (Conv2D, BiasAdd, Relu6, …), for those run on every backend, any of them can be
+ * tapped, and TensorFlow fuses them itself where it runs them. Weights are promises: their numbers are read when the
+ * model is written, one weight at a time.
  */
 export class GraphBuilder {
   readonly nodes: NodeDef[];

@@ -31,9 +31,9 @@ const channelsOfPart = 32;
  * A grouped convolution by plain ones, for not every backend knows groups: the channels are cut into parts of up to 32
  * channels, each part is convolved with a kernel that is zero between its groups, and the results are joined.
  *
- * Measured for the 3×3 convolutions of ResNeXt-50 (32 groups; one of each stage, batch of 4, two shared cores): in parts
- * of 32 channels 0.77 s on WebAssembly and 0.15 s on native TensorFlow, with 2.2 MB of weights; one convolution a group
- * 2.3 s, 0.18 s and 1.6 MB; one for all groups 2.9 s, 0.78 s and 50 MB.
+ * Measured for the 3×3 convolutions of ResNeXt-50 (32 groups; one of each stage, batch of 4, two shared cores): in
+ * parts of 32 channels 0.77 s on WebAssembly and 0.15 s on native TensorFlow, with 2.2 MB of weights; one convolution a
+ * group 2.3 s, 0.18 s and 1.6 MB; one for all groups 2.9 s, 0.78 s and 50 MB.
  *
  * @param kernel PyTorch's layout, [out, in / groups, rows, columns].
  */

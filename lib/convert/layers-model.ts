@@ -32,8 +32,8 @@ const tolerance = 1e-3;
  * Writes a Keras LayersModel of TensorFlow.js's as a GraphModel with its manifest and a tap a layer. On a random image,
  * each tap is compared with what the layers themselves give.
  *
- * @throws UserError where TensorFlow.js cannot load the model, a layer cannot be written (it is named), or a tap differs; nothing is
- * written then.
+ * @throws UserError where TensorFlow.js cannot load the model, a layer cannot be written (it is named), or a tap
+ * differs; nothing is written then.
  */
 export async function importLayersModel(options: ImportLayersModelOptions): Promise<ImportedBackbone> {
   const { files, precision = "float32", verify } = options;

@@ -28,8 +28,8 @@ export interface ImportedOnnx extends ImportedBackbone {
  * Writes an ONNX network as a TensorFlow.js GraphModel with its manifest. Weights that the file keeps in files of their
  * own lie beside it.
  *
- * @throws UserError where the file is no whole ONNX model of opset 9 or later, weights beside it are missing or outside its
- * folder, an operator cannot be written, or a tap is not there; nothing is written then.
+ * @throws UserError where the file is no whole ONNX model of opset 9 or later, weights beside it are missing or outside
+ * its folder, an operator cannot be written, or a tap is not there; nothing is written then.
  */
 export async function importOnnx(options: ImportOnnxOptions): Promise<ImportedOnnx> {
   const { file, arch = archOf(file), taps, inputSize, precision = "float32", verify } = options;

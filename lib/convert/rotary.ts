@@ -4,8 +4,8 @@ import { derived } from "./weight-parts.js";
 import type { FloatWeight } from "./weight.js";
 
 /**
- * The turns of two-dimensional rotary embeddings: the first half of a head's pairs of channels tells the row, the second
- * the column; pair j of n turns by position / 10000^(j / n).
+ * The turns of two-dimensional rotary embeddings: the first half of a head's pairs of channels tells the row, the
+ * second the column; pair j of n turns by position / 10000^(j / n).
  *
  * Source: EVA-02 (https://arxiv.org/abs/2303.11331) and timm's `RotaryEmbeddingCat`.
  *
@@ -39,8 +39,8 @@ export function rotationOf(options: {
 }
 
 /**
- * A projection to queries or keys whose heads have their pairs of channels (0, 1), (2, 3), … apart: first all first ones,
- * then all second ones. A query's product with a key is the same in any order of their channels.
+ * A projection to queries or keys whose heads have their pairs of channels (0, 1), (2, 3), … apart: first all first
+ * ones, then all second ones. A query's product with a key is the same in any order of their channels.
  */
 export function withSplitPairs({ matrix, bias }: Linear, heads: number): Linear {
   const size = matrix.shape[0]! / heads;

@@ -12,8 +12,8 @@ export function rowsOf(weight: FloatWeight, from: number, count: number): FloatW
 }
 
 /**
- * A weight that several take their parts of, one after another, and leave as it is: its numbers are read anew only where
- * the memory was wanted for something else meanwhile.
+ * A weight that several take their parts of, one after another, and leave as it is: its numbers are read anew only
+ * where the memory was wanted for something else meanwhile.
  */
 export function readTogether(weight: FloatWeight): FloatWeight {
   let kept: WeakRef<Float32Array> | undefined;

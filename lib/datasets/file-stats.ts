@@ -13,8 +13,8 @@ const piece = 4096;
 const manyFiles = 16 * piece;
 
 /**
- * Size and modification time of files, in their order and a few thousand at a time. Where there are many, threads ask: a
- * network's answers take long, and of ten million files the processor's part alone is half a minute.
+ * Size and modification time of files, in their order and a few thousand at a time. Where there are many, threads ask:
+ * a network's answers take long, and of ten million files the processor's part alone is half a minute.
  *
  * @param options.files paths below `root`, or absolute; no line break in them.
  * @returns for each piece of files two numbers a file: bytes and milliseconds; -1 and 0 where there is no such file, or

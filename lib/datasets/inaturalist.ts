@@ -21,8 +21,8 @@ type AnnotatedImages = z.infer<typeof annotatedImages>;
 /**
  * The files of an iNaturalist competition (https://github.com/visipedia/inat_comp): `train2018.json` and
  * `val2018.json`, or those of another year, and the images at the paths that they name. Classes are in the order of
- * their ids, so that for 2018 a label is VISSL's: the number of the class folder. The test part has no labels and is not
- * read.
+ * their ids, so that for 2018 a label is VISSL's: the number of the class folder. The test part has no labels and is
+ * not read.
  */
 export async function openInaturalist({ spec, place, classes, progress }: FormatOptions): Promise<Dataset> {
   const root = path.resolve(place);

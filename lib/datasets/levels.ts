@@ -10,9 +10,9 @@ import { byCodePoint, datasetName } from "./listing.js";
 import type { FormatOptions } from "./open.js";
 
 /**
- * A level of one's own, so that other hierarchies than WordNet's can be asked the same question: `IMAGES,FILE.csv,LEVEL`.
- * Images are in a folder or a tar archive for each concept; the table `concept,level` tells which of them are of the
- * level. A concept's label is its place among those, sorted. There is one split, `all`.
+ * A level of one's own, so that other hierarchies than WordNet's can be asked the same question:
+ * `IMAGES,FILE.csv,LEVEL`. Images are in a folder or a tar archive for each concept; the table `concept,level` tells
+ * which of them are of the level. A concept's label is its place among those, sorted. There is one split, `all`.
  */
 export async function openLevel({ spec, place, progress }: FormatOptions): Promise<Dataset> {
   const [images, file, level, ...more] = place.split(",");

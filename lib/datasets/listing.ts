@@ -7,19 +7,16 @@ import type { Progress } from "../progress.js";
 import type { DatasetSplit, SplitName, Targets } from "./dataset.js";
 import { fileStats } from "./file-stats.js";
 
-/** Files that are asked for their size at most: the answers of ten million take half a minute of the processor's time. */
-const manyAsked = 1_500_000;
-
 /**
  * A split whose images are files of their own: asks each for its size and modification time, and makes the digest of
- * the listing. Of more than one and a half million every second, third … is asked, so that a set whose images were made anew is
- * still known for another; a file that was not asked and is not there fails when it is decoded.
+ * the listing. Of more than one and a half million every second, third … is asked, so that a set whose images were made
+ * anew is still known for another; a file that was not asked and is not there fails when it is decoded.
  *
  * @param options.files a path for each image, below `root` or absolute.
  * @param options.format goes into the digest, for two formats may mean different things by the same names.
  * @param options.missing the error for an image that is not there; without it such an image stays in the list, and
  * fails when it is decoded, as any other broken image.
- * @param options.mostAsked files that are asked at most.
+ * @param options.mostAsked files that are asked at most: ten million answers take half a minute of the processor's time.
  */
 export async function fileSplit(options: {
   format: string;
@@ -33,18 +30,8 @@ export async function fileSplit(options: {
   mostAsked?: number;
   progress?: Progress;
 }): Promise<DatasetSplit> {
-  const {
-    format,
-    name,
-    root,
-    files,
-    ids,
-    targets,
-    classes,
-    missing,
-    mostAsked = manyAsked,
-    progress = silent,
-  } = options;
+  const { format, name, root, files, ids, targets, classes, missing } = options;
+  const { mostAsked = 1_500_000, progress = silent } = options;
   const hash = createHash("sha256");
   hash.update(JSON.stringify({ format, classes, kind: targets.kind, images: ids.length }));
   hash.update(labelBytes(targets));

@@ -75,8 +75,8 @@ const blockBytes = 4 * 2 ** 20;
 const keptBytes = 64 * 2 ** 20;
 
 /**
- * Makes the function that reads one image of a column. A row group is unpacked at a time, or a few megabytes of it where
- * the file has a page index; what was read last is kept.
+ * Makes the function that reads one image of a column. A row group is unpacked at a time, or a few megabytes of it
+ * where the file has a page index; what was read last is kept.
  */
 export function imageReader(column: string): (table: ParquetTable, row: number) => Promise<ImageSource> {
   const kept = new Map<string, { values: Promise<unknown[]>; bytes: number }>();

@@ -28,9 +28,9 @@ interface Entry {
 const deep = "data/vision/torralba/deeplearning";
 
 /**
- * Places205: `trainvalsplit_places205/train_places205.csv` and `val_places205.csv` with lines `path label`, images below
- * `data/vision/torralba/deeplearning/images256`, as the archives unpack. Classes are in the order of the labels, and
- * have the names of their folders.
+ * Places205: `trainvalsplit_places205/train_places205.csv` and `val_places205.csv` with lines `path label`, images
+ * below `data/vision/torralba/deeplearning/images256`, as the archives unpack. Classes are in the order of the labels,
+ * and have the names of their folders.
  */
 export function openPlaces205(options: FormatOptions): Promise<Dataset> {
   const images = [`${deep}/images256`, "images256", "images", "."];

@@ -15,11 +15,11 @@ export interface StratifiedSplitOptions {
 /**
  * Draws parts of a data set such that each holds its share of every class.
  *
- * - One label an image: the first part holds at least one image of each class that has two. Of two parts, each is within
- *   one image of its share of every class; within two where a class was so small that the first part got its image by
- *   force, which the next classes repay.
- * - Several labels: iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011): the rarest label first, each image
- *   to the part that wants that label most. Ignored labels (−1) do not count.
+ * - One label an image: the first part holds at least one image of each class that has two. Of two parts, each is
+ *   within one image of its share of every class; within two where a class was so small that the first part got its
+ *   image by force, which the next classes repay.
+ * - Several labels: iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011): the rarest label first, each
+ *   image to the part that wants that label most. Ignored labels (−1) do not count.
  *
  * @returns the rows of each part, ascending; no row is in two.
  * @throws UserError where the fractions are none, or a part would stay empty.

@@ -27,8 +27,8 @@ const labelEndings = ["cls", "json", "txt"];
 /**
  * Tar archives as WebDataset writes them: files that follow one another and have the same name up to the first dot are
  * one sample. An image is `.jpg`, `.jpeg`, `.png` or `.webp`; its label `.cls` or else the `label` of `.json` or else
- * `.txt`: a class index, a class name, or (JSON) a list of either. Names of classes may stand in `classnames.txt` beside
- * the archives or above.
+ * `.txt`: a class index, a class name, or (JSON) a list of either. Names of classes may stand in `classnames.txt`
+ * beside the archives or above.
  *
  * Opening reads the headers and labels once; images are read by their place in the archive, which is not unpacked.
  */

@@ -45,12 +45,12 @@ interface NamedLayer {
 }
 
 /**
- * Writes a store as files of another program's. Nothing larger than a piece of a shard is held; a shard that was changed
- * is found, and the file made of it is not written.
+ * Writes a store as files of another program's. Nothing larger than a piece of a shard is held; a shard that was
+ * changed is found, and the file made of it is not written.
  *
  * - `npy`: `<layer>_features.npy` [n, …] in the store's precision, with `targets.npy` and `ids.txt` for all layers
- * - `vissl`: `rank0_chunk0_<split>_<layer>_features.npy` with `_targets.npy` [n, 1] or [n, classes] and `_inds.npy` [n],
- *   as VISSL's extraction dumps them
+ * - `vissl`: `rank0_chunk0_<split>_<layer>_features.npy` with `_targets.npy` [n, 1] or [n, classes] and `_inds.npy`
+ *   [n], as VISSL's extraction dumps them
  * - `cog`: `<layer>/features_<split>/X_Y.pth`, as ImageNet-CoG's extraction saves it: X float32 [n, width], Y int64 and
  *   a name; of one layer without a folder for it, so that `out` can be CoG's `<title>/<arch>/<dataset>`
  * - `safetensors`: `features_<split>.safetensors` with the layers in the store's precision and `targets`, and `ids.txt`

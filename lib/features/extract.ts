@@ -40,9 +40,9 @@ export interface ExtractFeaturesOptions {
   /** Batches of images that are read before they are needed. */
   lookAhead?: number;
   /**
-   * Processes that pass images through the backbone side by side. Default: with WebAssembly one for each core, with CUDA
-   * one for each GPU, with native TensorFlow one for each core or one with all cores, as is measured; and one for little
-   * work.
+   * Processes that pass images through the backbone side by side. Default: with WebAssembly one for each core, with
+   * CUDA one for each GPU, with native TensorFlow one for each core or one with all cores, as is measured; and one for
+   * little work.
    */
   processes?: number;
   /**

@@ -13,9 +13,9 @@ import type { FeatureExtractor } from "./feature-extractor.js";
 const inFlight = 2;
 
 /**
- * Extracts in processes side by side, each with a backbone on a backend of its own: with WebAssembly, which has one thread
- * under Node, one for each core; with CUDA one for each GPU. Batches go to whoever has the fewest. The pixels of a batch
- * are sent before `extract` returns, and may then be written anew.
+ * Extracts in processes side by side, each with a backbone on a backend of its own: with WebAssembly, which has one
+ * thread under Node, one for each core; with CUDA one for each GPU. Batches go to whoever has the fewest. The pixels of
+ * a batch are sent before `extract` returns, and may then be written anew.
  *
  * @param options.backend what this process computes on; the others take the same, and divide its threads.
  * @throws UserError where a process cannot start; from `extract`, where one has ended.

@@ -23,12 +23,12 @@ type Extract = FeatureExtractor["extract"];
 
 /**
  * Extracts by whoever is faster, one process or several side by side: that is measured on the first batches, two turns
- * each, reading of images included, where there is a minute of work or more. All batches that pass here count; only one of
- * them passes through both.
+ * each, reading of images included, where there is a minute of work or more. All batches that pass here count; only one
+ * of them passes through both.
  *
  * That one decides first whether others are used at all. Their features must be equal to the bit: so results do not
- * depend on what was measured, and a run that goes on writes what an undisturbed one does. What was not compared, batches
- * with fewer images, stays in this process.
+ * depend on what was measured, and a run that goes on writes what an undisturbed one does. What was not compared,
+ * batches with fewer images, stays in this process.
  */
 export function fasterExtractor(options: FasterExtractorOptions): FeatureExtractor {
   const { here, start, batches, batchSize, note } = options;

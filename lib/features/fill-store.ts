@@ -20,8 +20,8 @@ import { openStoreWriter } from "./store-writer.js";
 import type { ExtractedBatch, StoreWriter } from "./store-writer.js";
 
 /**
- * Images that pass through a backbone at once. The last bits of features depend on it, so it is the same everywhere: then a
- * run that goes on writes what an undisturbed one would have.
+ * Images that pass through a backbone at once. The last bits of features depend on it, so it is the same everywhere:
+ * then a run that goes on writes what an undisturbed one would have.
  */
 export const defaultBatchSize = 16;
 

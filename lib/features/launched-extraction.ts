@@ -39,8 +39,8 @@ export interface LaunchedExtractionOptions extends Pick<
   precision?: "float32" | "float16";
   onBadImage?: "stop" | "skip";
   /**
-   * Settings of `extract-features` as YAML, for the jobs: those that were given here, and how images are read, with what
-   * is missing in place of all that was asked for.
+   * Settings of `extract-features` as YAML, for the jobs: those that were given here, and how images are read, with
+   * what is missing in place of all that was asked for.
    */
   settings: (missing: { layers: string[]; splits: SplitName[] }) => string;
 }

@@ -16,8 +16,8 @@ interface OpenShard {
 }
 
 /**
- * Writes the shards of one layer, one after another: each to a temporary name, synced, renamed when it is whole. Holds no
- * features in memory.
+ * Writes the shards of one layer, one after another: each to a temporary name, synced, renamed when it is whole. Holds
+ * no features in memory.
  */
 export class LayerWriter {
   private shard: OpenShard | undefined;

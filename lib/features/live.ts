@@ -35,8 +35,8 @@ export async function liveFeatures(options: LiveFeaturesOptions): Promise<Featur
 }
 
 /**
- * Features of a data set with some augmented views of each training image, drawn and extracted once into a feature store
- * of their own: in passes with draws an image is one of its views.
+ * Features of a data set with some augmented views of each training image, drawn and extracted once into a feature
+ * store of their own: in passes with draws an image is one of its views.
  *
  * @param options.views views an image, at least 1.
  * @throws UserError as {@link liveFeatures}.
@@ -56,8 +56,8 @@ export async function viewFeatures(options: LiveFeaturesOptions & { views: numbe
 }
 
 /**
- * What published linear evaluations do to training images: a random resized crop of the backbone's size, bilinear, and a
- * flip for every other image; then the normalization of the evaluation's transform.
+ * What published linear evaluations do to training images: a random resized crop of the backbone's size, bilinear, and
+ * a flip for every other image; then the normalization of the evaluation's transform.
  *
  * Source: VISSL, eval_resnet_8gpu_transfer_in1k_linear (RandomResizedCrop 224, RandomHorizontalFlip).
  *

@@ -14,8 +14,8 @@ const leastSeconds = 4;
 
 /**
  * Opens what extracts on the backend in use. Where processes are not numbered by the user, the first batch passes here
- * and tells whether the others are worth processes of their own; with native TensorFlow, which uses all cores by itself,
- * it is measured whether a process a core with one thread is faster.
+ * and tells whether the others are worth processes of their own; with native TensorFlow, which uses all cores by
+ * itself, it is measured whether a process a core with one thread is faster.
  *
  * @param options.batches that will come.
  * @param options.batchSize images of each but the last.

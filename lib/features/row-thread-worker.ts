@@ -1,6 +1,6 @@
 /**
- * The thread of a `RowThread`: reads rows one after the other, synchronously, for a system call takes a tenth of the time
- * that a promise around it takes. Files stay open between requests.
+ * The thread of a `RowThread`: reads rows one after the other, synchronously, for a system call takes a tenth of the
+ * time that a promise around it takes. Files stay open between requests.
  */
 import fs from "node:fs";
 import { parentPort } from "node:worker_threads";

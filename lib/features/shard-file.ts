@@ -23,7 +23,8 @@ export function damagedFile(file: string, what: string): UserError {
 /**
  * The bytes of a shard, its header first, piece by piece; a piece holds until the next is asked for.
  *
- * @throws UserError after the last piece where they were not those of its digest: what was made of them is to be dropped.
+ * @throws UserError after the last piece where they were not those of its digest: what was made of them is to be
+ * dropped.
  */
 export async function* shardBytes(options: {
   folder: string;

@@ -26,8 +26,8 @@ export interface Progress {
 }
 
 /**
- * The journal of an extraction, `journal.jsonl` in the store's folder: one line a layer begun, a shard that is whole, an
- * image skipped. It outlives a killed run, and is gone when the store is whole.
+ * The journal of an extraction, `journal.jsonl` in the store's folder: one line a layer begun, a shard that is whole,
+ * an image skipped. It outlives a killed run, and is gone when the store is whole.
  */
 export interface Journal {
   skip(row: number, reason: string): void;

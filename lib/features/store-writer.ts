@@ -46,8 +46,8 @@ export interface StoreWriter {
   /** Extraction ends before this position: that of the part, or of the listing. */
   end: number;
   /**
-   * Cut batches at multiples of this: then a run that goes on sees the same batches as an undisturbed one, and a network
-   * whose last bits depend on the batch gives the same bytes.
+   * Cut batches at multiples of this: then a run that goes on sees the same batches as an undisturbed one, and a
+   * network whose last bits depend on the batch gives the same bytes.
    */
   batchBoundary: number;
   /**

@@ -83,8 +83,8 @@ export function namesOf(folder: string): { title: string; arch: string } {
 }
 
 /**
- * Those of `layers` that the store in `folder` does not hold whole, shards that were deleted by hand included; all where
- * there is no store.
+ * Those of `layers` that the store in `folder` does not hold whole, shards that were deleted by hand included; all
+ * where there is no store.
  */
 export async function missingLayers(options: { folder: string; layers: LayerSpec[] }): Promise<LayerSpec[]> {
   const { folder, layers } = options;

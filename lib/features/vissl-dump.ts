@@ -153,8 +153,8 @@ async function readLayer(options: {
 }
 
 /**
- * Shards are numbered from 0, by rank and by chunk of a rank. A number that is left out may be that of a process that had
- * nothing of its own; where samples lack too, a shard is lost. (Indices alone may have gaps: those of a subset.)
+ * Shards are numbered from 0, by rank and by chunk of a rank. A number that is left out may be that of a process that
+ * had nothing of its own; where samples lack too, a shard is lost. (Indices alone may have gaps: those of a subset.)
  */
 function refuseMissingShards(options: {
   folder: string;

@@ -23,8 +23,8 @@ export interface AffineGradients {
 }
 
 /**
- * y = Σ_d (γ_c·x̂_d + β_c)·w_d + b of each trial, c the channel of d: [seeds, batch, trials·k]. With P = x̂ᵀ·error, whose
- * last row is e, the sum of the error over the batch, and S_c = Σ w_d over the channel's positions:
+ * y = Σ_d (γ_c·x̂_d + β_c)·w_d + b of each trial, c the channel of d: [seeds, batch, trials·k]. With P = x̂ᵀ·error,
+ * whose last row is e, the sum of the error over the batch, and S_c = Σ w_d over the channel's positions:
  *
  *     ∂w_d = γ_c·P_d + β_c·e,   ∂γ_c = Σ w_d·P_d,   ∂β_c = S_c·e,   the sums over the channel's positions and the columns.
  *

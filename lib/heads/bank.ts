@@ -25,8 +25,8 @@ export interface HeadBankOptions {
   /** Where a head starts under a seed; all its trials start there. */
   initial: (head: HeadSpec, seed: number) => HeadWeights;
   /**
-   * Largest weight tensor that is trained as one piece, in bytes (one trial may be larger). The trials of a head are one
-   * product [B,D]·[D,T·C] a seed, cut into pieces of this size.
+   * Largest weight tensor that is trained as one piece, in bytes (one trial may be larger). The trials of a head are
+   * one product [B,D]·[D,T·C] a seed, cut into pieces of this size.
    */
   blockBytes?: number;
 }
@@ -42,8 +42,8 @@ export interface BankPlace {
 export type BatchTargets = ArrayLike<number>;
 
 /**
- * Heads that are trained at once, in one pass over the features: every head × its trials × every seed. Each comes out as
- * a run of its own would give it, to the rounding of the matrix product. Features are never disposed here.
+ * Heads that are trained at once, in one pass over the features: every head × its trials × every seed. Each comes out
+ * as a run of its own would give it, to the rounding of the matrix product. Features are never disposed here.
  */
 export interface HeadBank {
   readonly heads: BankHead[];

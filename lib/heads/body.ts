@@ -7,8 +7,8 @@ import type { HeadWeights } from "./head.js";
  * The trained part of a head for many trials and all seeds at once, as a function with its derivative. What a trial
  * computes depends on its own weights alone: trials share the input and nothing else.
  *
- * Columns of inputs and outputs of trials stand trial by trial: a tensor [seeds, batch, trials·k] holds k numbers of the
- * first trial, then k of the second.
+ * Columns of inputs and outputs of trials stand trial by trial: a tensor [seeds, batch, trials·k] holds k numbers of
+ * the first trial, then k of the second.
  */
 export interface HeadBody {
   /** Always the same names in the same order. */
@@ -16,8 +16,8 @@ export interface HeadBody {
   /** What training changes beside them, without a gradient (running statistics); by name. */
   readonly buffers: Record<string, tf.Tensor>;
   /**
-   * @param options.input with a last column of ones: [seeds, batch, width + 1], or [1, batch, width + 1] where all seeds
-   * see the same.
+   * @param options.input with a last column of ones: [seeds, batch, width + 1], or [1, batch, width + 1] where all
+   * seeds see the same.
    * @param options.training batch statistics and dropout; running statistics are moved. Not so in evaluation.
    * @param options.step what dropout is drawn from, with the seed: equal steps give equal masks.
    */

@@ -5,8 +5,8 @@ import { expected } from "../errors.js";
 /**
  * What heads are trained by.
  *
- * - `cross_entropy`: softmax, one class an image, −1 where an image counts nothing. With label smoothing ε the target is
- *   1 − ε + ε/C for the true class and ε/C for the others. The mean is over the images that count (PyTorch's
+ * - `cross_entropy`: softmax, one class an image, −1 where an image counts nothing. With label smoothing ε the target
+ *   is 1 − ε + ε/C for the true class and ε/C for the others. The mean is over the images that count (PyTorch's
  *   `cross_entropy` with `ignore_index=-1`, VISSL's `cross_entropy_multiple_output_single_target`).
  * - `soft_cross_entropy`: −Σ t·log p with any targets t, the mean over all images; t is taken as it comes.
  * - `binary_cross_entropy`: a sigmoid a class; 1 present, 0 absent, −1 unknown. For each class the mean over the images
@@ -25,8 +25,8 @@ export interface LossTargetsOptions {
   seeds: number;
   classes: number;
   /**
-   * Of `binary_cross_entropy`, where the batch is a piece of a larger whole: what an entry of each class weighs where it
-   * is known. Default: batch / known of the batch, which makes each class a mean.
+   * Of `binary_cross_entropy`, where the batch is a piece of a larger whole: what an entry of each class weighs where
+   * it is known. Default: batch / known of the batch, which makes each class a mean.
    */
   classWeights?: ArrayLike<number>;
   /** Whether there are weights even where all are 1. Default: false. */

@@ -32,8 +32,8 @@ export interface NumberedJob extends Job {
 export type Endings = Map<number, string>;
 
 /**
- * Writes `jobs/<number>.sh` for each job into a folder: a shell script that does the job from where the user stands now,
- * by hand too.
+ * Writes `jobs/<number>.sh` for each job into a folder: a shell script that does the job from where the user stands
+ * now, by hand too.
  */
 export async function writeJobs(folder: string, jobs: Job[]): Promise<NumberedJob[]> {
   const numbered = jobs.map((job, i) => ({ ...job, number: i + 1, ...jobFiles(folder, i + 1) }));

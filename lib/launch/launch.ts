@@ -30,8 +30,8 @@ export interface LaunchOptions {
 }
 
 /**
- * Runs those of the jobs that are not done, and follows them to their end. Whether a job is done is asked of the job, so
- * another call does what is missing.
+ * Runs those of the jobs that are not done, and follows them to their end. Whether a job is done is asked of the job,
+ * so another call does what is missing.
  *
  * @throws UserError where a job did not finish, with the last lines of its log.
  */

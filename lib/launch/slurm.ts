@@ -72,7 +72,8 @@ export async function runOnSlurm(options: RunOnSlurmOptions): Promise<Endings> {
       const active = tasks.filter(isActive);
       for (const { job, state } of tasks) endings.set(job, state);
       await look(inWords(active));
-      // A task that queues again may be away for a moment, and a shared file system may show late what a job has written.
+      // A task that queues again may be away for a moment, and a shared file system may show late what a job has
+      // written.
       idle = active.length === 0 ? idle + 1 : 0;
       if (idle > 0 && (idle === surelyIdle || (await unfinished(jobs)).length === 0)) return endings;
     }

@@ -12,7 +12,8 @@ export interface MemoryRows extends LogisticRows {
 /**
  * Rows from an array.
  *
- * @param options.features finite float32, shape [n, width], row by row; they are copied to the backend at the first pass.
+ * @param options.features finite float32, shape [n, width], row by row; they are copied to the backend at the first
+ * pass.
  * @throws UserError where the number of values is no multiple of the width.
  */
 export function memoryRows(options: { features: Float32Array; width: number }): MemoryRows {

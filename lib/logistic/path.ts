@@ -11,8 +11,8 @@ export interface LogisticPathOptions extends LogisticObjective {
   /** Class of each row, or −1 where it takes no part. Shape [rows.count]. */
   labels: ArrayLike<number>;
   /**
-   * Problems on these rows (folds, seeds): for each, 1 where a row takes part and 0 where it is held out. Default: one, in
-   * which all do. Shape [problems][rows.count].
+   * Problems on these rows (folds, seeds): for each, 1 where a row takes part and 0 where it is held out. Default: one,
+   * in which all do. Shape [problems][rows.count].
    */
   parts?: (Uint8Array | undefined)[];
   signal?: AbortSignal;
@@ -41,9 +41,9 @@ const history = 10;
 const maxIterations = 500;
 
 /**
- * Opens softmax regressions on rows: all problems are columns of common products, each with its own step and line search,
- * and one that is solved leaves the products. They are minimised by L-BFGS over coordinates in which they are nearly
- * round ({@link whitening}), which takes a fifth of the passes that plain L-BFGS takes.
+ * Opens softmax regressions on rows: all problems are columns of common products, each with its own step and line
+ * search, and one that is solved leaves the products. They are minimised by L-BFGS over coordinates in which they are
+ * nearly round ({@link whitening}), which takes a fifth of the passes that plain L-BFGS takes.
  *
  * @throws UserError where labels, parts or sizes do not fit, a problem has no row, or features are not finite.
  */

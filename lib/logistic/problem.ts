@@ -9,8 +9,8 @@ export interface LogisticRows {
    * One pass over all rows in their order, in blocks of whole rows.
    *
    * @param blockRows rows a block, but for the last; the same in every pass.
-   * @param see called with each block, float32 [rows, width + 1] with a last column of ones, and its first row. The block
-   * stays the giver's; what is called may dispose of nothing. The next block comes when it resolves.
+   * @param see called with each block, float32 [rows, width + 1] with a last column of ones, and its first row. The
+   * block stays the giver's; what is called may dispose of nothing. The next block comes when it resolves.
    */
   visit(blockRows: number, see: (block: tf.Tensor2D, begin: number) => Promise<void>): Promise<void>;
 }

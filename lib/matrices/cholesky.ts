@@ -72,8 +72,8 @@ export function inverse(triangle: Triangle): Float32Array {
 }
 
 /**
- * Rows and columns of a symmetric positive semidefinite matrix of which none nearly follows from those before it: chosen
- * by the largest rest on the diagonal, down to `relativeTolerance` of the largest diagonal element.
+ * Rows and columns of a symmetric positive semidefinite matrix of which none nearly follows from those before it:
+ * chosen by the largest rest on the diagonal, down to `relativeTolerance` of the largest diagonal element.
  */
 export function independent(matrix: ArrayLike<number>, size: number, relativeTolerance: number): number[] {
   const rest = Float64Array.from({ length: size }, (_, i) => matrix[i * size + i]!);

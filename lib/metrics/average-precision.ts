@@ -9,8 +9,8 @@ export interface AveragePrecisionOptions {
 
 /**
  * The area under the precision-recall curve whose precision is made to fall: at each recall the best precision at this
- * or a higher recall (PASCAL VOC since 2010; VISSL's SVMs and its mean AP meter). Among equal scores the later row comes
- * first, as in VISSL where its sort is stable.
+ * or a higher recall (PASCAL VOC since 2010; VISSL's SVMs and its mean AP meter). Among equal scores the later row
+ * comes first, as in VISSL where its sort is stable.
  *
  * @returns in [0, 1]; NaN where there is no positive.
  */
@@ -42,7 +42,8 @@ export function elevenPointAveragePrecision(options: AveragePrecisionOptions): n
     if (!isRight) return;
     hits++;
     best.forEach((precision, point) => {
-      // In float64, as NumPy's arange(0, 1.1, 0.1) has it: 3 × 0.1 lies above 0.3, which a recall of 0.3 does not reach.
+      // In float64, as NumPy's arange(0, 1.1, 0.1) has it: 3 × 0.1 lies above 0.3, which a recall of 0.3 does not
+      // reach.
       if (hits / positives >= point * 0.1) best[point] = Math.max(precision, hits / (rank + 1));
     });
   });

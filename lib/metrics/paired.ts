@@ -12,8 +12,8 @@ export interface PairedBootstrap {
 }
 
 /**
- * Paired bootstrap of a difference over images: images are drawn with replacement, each with all that both sides said of
- * it, and the mean difference is taken anew each time.
+ * Paired bootstrap of a difference over images: images are drawn with replacement, each with all that both sides said
+ * of it, and the mean difference is taken anew each time.
  *
  * p is the smallest error level at which the percentile interval leaves out 0: with B resamples of which b⁻ have a mean
  * of at most 0 and b⁺ of at least 0, min(1, 2 · (1 + min(b⁻, b⁺)) / (B + 1)). It is never 0.

@@ -92,11 +92,11 @@ const maxLineSteps = 25;
 const leastCurvature = 1e-10;
 
 /**
- * Minimises K independent functions of P parameters by L-BFGS, all at once: each problem has its own memory, step length
- * and end, and comes out as it would alone. One that has ended rests.
+ * Minimises K independent functions of P parameters by L-BFGS, all at once: each problem has its own memory, step
+ * length and end, and comes out as it would alone. One that has ended rests.
  *
- * Formulas, order of the tests and counts are those of torch.optim.LBFGS in one call of `step`. Only without a line search
- * the last point is evaluated too, so that what is told belongs to it.
+ * Formulas, order of the tests and counts are those of torch.optim.LBFGS in one call of `step`. Only without a line
+ * search the last point is evaluated too, so that what is told belongs to it.
  *
  * @returns the points [K, P], the caller's to dispose, and each problem's account.
  * @throws UserError where `from` is of other problems or a number is out of range.

@@ -13,9 +13,9 @@ import { nativeMomentum } from "./native-momentum.js";
  *
  *     q = −η∇ − ηλ·w,   p ← μ·p + q,   w ← w + q + μ·p   (Nesterov)   or   w ← w + p
  *
- * Native TensorFlow does the last two in one pass, which makes the step three, or one without weight decay; elsewhere it
- * is six, or four. p depends on η, so it is multiplied by η′/η where the rate changes. A rate of 0 would lose it: see
- * `leastFactor`.
+ * Native TensorFlow does the last two in one pass, which makes the step three, or one without weight decay; elsewhere
+ * it is six, or four. p depends on η, so it is multiplied by η′/η where the rate changes. A rate of 0 would lose it:
+ * see `leastFactor`.
  */
 export interface Sgd {
   /** In [0, 1). */

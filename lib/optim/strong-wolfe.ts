@@ -23,8 +23,8 @@ export interface StrongWolfeOptions<P extends LinePoint> {
 }
 
 /**
- * Line search by cubic interpolation for a step that fulfils the strong Wolfe conditions. The search yields a step to try,
- * with the points that it may still return, and is given the point there; so many searches can go on side by side.
+ * Line search by cubic interpolation for a step that fulfils the strong Wolfe conditions. The search yields a step to
+ * try, with the points that it may still return, and is given the point there; so many searches can go on side by side.
  *
  * A point without a finite f counts as too far.
  *

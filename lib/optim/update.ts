@@ -64,7 +64,8 @@ export interface UpdateOptions {
 /**
  * One step. Entries of different trials never touch each other, unless `squaredNorm` mixes them.
  *
- * The parameter's tensors are replaced by those after the step, which are kept beyond any tidy; the old ones are disposed.
+ * The parameter's tensors are replaced by those after the step, which are kept beyond any tidy; the old ones are
+ * disposed.
  */
 export function update(options: UpdateOptions): void {
   const { optimizer, parameter, gradient, decay, rateChange } = options;

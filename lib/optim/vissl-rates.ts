@@ -26,9 +26,9 @@ export interface ScaleVisslRateOptions {
 }
 
 /**
- * VISSL's scaling of learning rates by batch size, with its roundings and its oddities: of a list of values only the first
- * ratio counts; a linear part of a composite becomes a warm-up to the scaled rate, from that of one node's batch, and is
- * deleted where there is one node and nothing to warm up; a part that is left alone takes the composite's place.
+ * VISSL's scaling of learning rates by batch size, with its roundings and its oddities: of a list of values only the
+ * first ratio counts; a linear part of a composite becomes a warm-up to the scaled rate, from that of one node's batch,
+ * and is deleted where there is one node and nothing to warm up; a part that is left alone takes the composite's place.
  *
  * @throws UserError where a number is not above 0.
  *
@@ -87,7 +87,8 @@ function composed(
 /**
  * A base rate and the schedule of its factors; the base is the largest value that the rate names.
  *
- * @throws UserError where a composite has not as many lengths as parts, which VISSL refuses too, or no value is above 0.
+ * @throws UserError where a composite has not as many lengths as parts, which VISSL refuses too, or no value is above
+ * 0.
  */
 export function visslSchedule(rate: VisslRate): { lr: number; schedule: Schedule } {
   const lr = Math.max(...valuesOf(rate));

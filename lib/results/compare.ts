@@ -18,12 +18,14 @@ export interface CompareOptions {
 const samples = 10_000;
 
 /**
- * Sets runs of one protocol on the same images side by side: every layer and head with its spread over seeds, and paired
- * tests of their differences (`metrics/paired.ts`). The bootstrap takes for each image the share of seeds that are right;
- * McNemar's test is made for each seed, and its p-values are combined without taking the seeds for independent.
+ * Sets runs of one protocol on the same images side by side: every layer and head with its spread over seeds, and
+ * paired tests of their differences (`metrics/paired.ts`). The bootstrap takes for each image the share of seeds that
+ * are right; McNemar's test is made for each seed, and its p-values are combined without taking the seeds for
+ * independent.
  *
- * @throws UserError where fewer than two runs or one run twice are given, one has no result or predictions, or they differ
- * in data, classes, splits, reported images, seeds, selection, protocol or a setting that changes what a number means.
+ * @throws UserError where fewer than two runs or one run twice are given, one has no result or predictions, or they
+ * differ in data, classes, splits, reported images, seeds, selection, protocol or a setting that changes what a number
+ * means.
  */
 export async function compareRuns({ runs: places, seed = 0, progress = silent }: CompareOptions): Promise<Comparison> {
   const runs = await openRuns(places);

@@ -1,6 +1,6 @@
 /**
- * Where things stand in the figure of accuracy by depth. Told in numbers, not left to Vega, because without a browser it
- * can only guess how wide a text is.
+ * Where things stand in the figure of accuracy by depth. Told in numbers, not left to Vega, because without a browser
+ * it can only guess how wide a text is.
  */
 export interface DepthLayout {
   /** Of the plot itself, in CSS pixels. */

@@ -20,9 +20,9 @@ import {
 export type { Figure };
 
 /**
- * Accuracy by depth: top-1 (or mean AP) of each layer in the order of the network, a line a head, with its spread over seeds, the
- * best point named, and what needs no features as a dashed line. The same bytes for the same record on every machine:
- * the font is ours.
+ * Accuracy by depth: top-1 (or mean AP) of each layer in the order of the network, a line a head, with its spread over
+ * seeds, the best point named, and what needs no features as a dashed line. The same bytes for the same record on every
+ * machine: the font is ours.
  */
 export async function depthFigure(record: ResultRecord): Promise<Figure> {
   return draw(depthSpec(record));

@@ -6,9 +6,9 @@ import type { LayerResult, ResultRecord, Trial } from "./record.js";
 import { headTitle, percent, selectionText, settingText, titleOf } from "./wording.js";
 
 /**
- * The sweep as a heat map: a facet for each layer and head, learning rate across, weight decay upward, and as colour how
- * far a setting is below the best of its facet, by the selection metric. Of settings that differ in other dimensions the
- * best is drawn.
+ * The sweep as a heat map: a facet for each layer and head, learning rate across, weight decay upward, and as colour
+ * how far a setting is below the best of its facet, by the selection metric. Of settings that differ in other
+ * dimensions the best is drawn.
  *
  * @returns undefined where there was nothing to choose.
  */

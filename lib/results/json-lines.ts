@@ -12,8 +12,8 @@ export interface JsonLines<T> {
 export interface JsonLinesOptions<T> {
   file: string;
   /**
-   * Of a run that goes on: whether a line that is there stays. The first that does not is cut off with all that follows,
-   * and so is a line that a killed run left half-written. Without it the file begins anew.
+   * Of a run that goes on: whether a line that is there stays. The first that does not is cut off with all that
+   * follows, and so is a line that a killed run left half-written. Without it the file begins anew.
    */
   stays?: (line: T) => boolean;
 }

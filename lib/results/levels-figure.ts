@@ -19,8 +19,8 @@ const accuracy = {
 };
 
 /**
- * Accuracy against level, a line a model with its spread over seeds, of one number of shots: all images, or the most that
- * there are.
+ * Accuracy against level, a line a model with its spread over seeds, of one number of shots: all images, or the most
+ * that there are.
  */
 export async function levelsFigure(results: LevelResult[]): Promise<Figure> {
   const shots = distinct(results, "shots").sort((a, b) => (b ?? Infinity) - (a ?? Infinity))[0]!;

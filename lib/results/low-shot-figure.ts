@@ -6,8 +6,8 @@ import type { ResultRecord, Spread } from "./record.js";
 import { titleOf } from "./wording.js";
 
 /**
- * Mean AP by the number of images a class, a line a layer with its spread over the samples; dashed what the cost that is
- * best on the reported images gives.
+ * Mean AP by the number of images a class, a line a layer with its spread over the samples; dashed what the cost that
+ * is best on the reported images gives.
  */
 export async function lowShotFigure(record: ResultRecord): Promise<Figure> {
   const results = lowShotResults(record);

@@ -58,8 +58,8 @@ const linesAWrite = 4096;
 
 /**
  * Writes what was said of images with several labels as CSV, one line an image and seed: the classes that are there and
- * those that are ignored by name, joined by `|`; then a column a class with its probability (sigmoid) or, for what makes
- * none, its score.
+ * those that are ignored by name, joined by `|`; then a column a class with its probability (sigmoid) or, for what
+ * makes none, its score.
  *
  * @throws UserError where the disk is full; the file is then as it was before.
  */

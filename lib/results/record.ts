@@ -44,8 +44,8 @@ const classResultSchema = z.strictObject({
   /** Mean step-sum average precision of the held-out folds, a number a trial (cost). */
   crossval: z.array(fraction).min(1),
   /**
-   * How far each solution is from its optimum at most, a part of the objective: a list a trial (cost), in which each fold
-   * has a number and all rows have the last.
+   * How far each solution is from its optimum at most, a part of the objective: a list a trial (cost), in which each
+   * fold has a number and all rows have the last.
    */
   gaps: z.array(z.array(z.number())).min(1),
   /** Whether all of them reached the tolerance. */

@@ -31,10 +31,10 @@ export interface TableOptions {
 }
 
 /**
- * Layers × heads: top-1 and top-5 (or mean AP) in percent with their spread over seeds, and the setting that was chosen. The best
- * top-1 is marked. A line beneath tells what was chosen and reported on which images; more lines follow where there is
- * something to know of single results. Where each class was solved by itself, a second table tells of classes × layers;
- * of small training sets the table has a line a layer and size.
+ * Layers × heads: top-1 and top-5 (or mean AP) in percent with their spread over seeds, and the setting that was
+ * chosen. The best top-1 is marked. A line beneath tells what was chosen and reported on which images; more lines
+ * follow where there is something to know of single results. Where each class was solved by itself, a second table
+ * tells of classes × layers; of small training sets the table has a line a layer and size.
  */
 export function formatTable(record: ResultRecord, { kind, color = false }: TableOptions): string {
   const grid = lowShotResults(record).length > 0 ? lowShotGrid(record) : gridOf(record);

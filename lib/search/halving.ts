@@ -3,21 +3,21 @@ import type { ScheduleMoment } from "../optim/schedule.js";
 import type { SearchTrial } from "./space.js";
 
 /**
- * Successive halving (Jamieson and Talwalkar 2016) for heads: all candidates are trained briefly, few of each head for all
- * epochs. What comes out of the last rung was trained as the full sweep would have.
+ * Successive halving (Jamieson and Talwalkar 2016) for heads: all candidates are trained briefly, few of each head for
+ * all epochs. What comes out of the last rung was trained as the full sweep would have.
  *
  * A brief training is judged for what the long one would come to, which takes three things:
  *
- * - The schedule is whole in every rung, compressed to its epochs ({@link fullMoment}): one that is cut off leaves every
- *   rate high.
- * - Learning rate and weight decay are multiplied by (all epochs/the rung's)^0.7. With the rates as they are the largest
- *   win a brief training, for the small ones have not arrived; with rates multiplied by the whole ratio all arrive, but
- *   the large ones are beyond their limit. Between them 0.7 chooses best: at most 0.1 points off on nine sets of four
- *   kinds, where the root was off by up to 0.7.
- * - The brief training tells good rates, though its best may be a step of the grid beside the best of the long one: below
- *   it where the long one overfits, above it where rates pass their limit only because they are multiplied. It tells little
- *   of decays, which need time. So the best goes on first, then its like at the rates a step above and a step below; then
- *   under each of these the best decay that is a decade off. See {@link promoted}.
+ * - The schedule is whole in every rung, compressed to its epochs ({@link fullMoment}): one that is cut off leaves
+ *   every rate high.
+ * - Learning rate and weight decay are multiplied by (all epochs/the rung's)^0.7. With the rates as they are the
+ *   largest win a brief training, for the small ones have not arrived; with rates multiplied by the whole ratio all
+ *   arrive, but the large ones are beyond their limit. Between them 0.7 chooses best: at most 0.1 points off on nine
+ *   sets of four kinds, where the root was off by up to 0.7.
+ * - The brief training tells good rates, though its best may be a step of the grid beside the best of the long one:
+ *   below it where the long one overfits, above it where rates pass their limit only because they are multiplied. It
+ *   tells little of decays, which need time. So the best goes on first, then its like at the rates a step above and a
+ *   step below; then under each of these the best decay that is a decade off. See {@link promoted}.
  *
  * More rungs between, which train some of the candidates longer, chose no better for the same work: the first and
  * briefest of them lost the best rate.
@@ -48,9 +48,9 @@ const brief = 1 / 10;
 const haste = 0.7;
 
 /**
- * Steps that a rung takes at least. Momentum of 0.9 remembers ten: a schedule of four rates that passes in a few of them
- * says nothing of the same schedule in a thousand. Measured on sets of 2,400 images: rungs of 10 steps drop the best
- * rates, those of 40 prefer rates that lose in the end (up to 37 points).
+ * Steps that a rung takes at least. Momentum of 0.9 remembers ten: a schedule of four rates that passes in a few of
+ * them says nothing of the same schedule in a thousand. Measured on sets of 2,400 images: rungs of 10 steps drop the
+ * best rates, those of 40 prefer rates that lose in the end (up to 37 points).
  */
 const leastSteps = 60;
 
@@ -161,14 +161,14 @@ const nearby = 1.5;
 const rates = 3;
 
 /**
- * The candidates of one head that go on, rising: the best; the rates above and below it, as far as rates were multiplied, with
- * its decay where that was tried, for beyond their limit rates say nothing of decays; or the best of other rates, until there
- * are three; under each of these the best whose decay is a decade off; then the others by score. Those that diverged come
- * last, and of them those of the smallest rates first.
+ * The candidates of one head that go on, rising: the best; the rates above and below it, as far as rates were
+ * multiplied, with its decay where that was tried, for beyond their limit rates say nothing of decays; or the best of
+ * other rates, until there are three; under each of these the best whose decay is a decade off; then the others by
+ * score. Those that diverged come last, and of them those of the smallest rates first.
  *
- * The next best rates by score are a worse choice. Of a skewed set, rates of 0.03 came to 52 % in the brief training, where
- * they were multiplied to 0.14, those of 3 to 39 % and those of 0.1, at 0.48, to 35 %; in full those of 0.1 reached 77 %, and
- * the others 72 and 67.
+ * The next best rates by score are a worse choice. Of a skewed set, rates of 0.03 came to 52 % in the brief training,
+ * where they were multiplied to 0.14, those of 3 to 39 % and those of 0.1, at 0.48, to 35 %; in full those of 0.1
+ * reached 77 %, and the others 72 and 67.
  *
  * @param options.rateFactor by which rates were multiplied.
  */

@@ -19,8 +19,8 @@ const rangeText = new RegExp(String.raw`^(\w+)\(\s*(${number})\s*(?:,|\.\.)\s*($
 const numberText = new RegExp(`^${number}$`, "i");
 
 /**
- * Reads what people write: `0.1`, `0.1,0.01`, `log(1e-4,1)`, `linear(0,1)`, `log(1e-4..1, 7)` (7 points of a grid). Lists
- * and ranges as a YAML file has them are taken as they are, and checked.
+ * Reads what people write: `0.1`, `0.1,0.01`, `log(1e-4,1)`, `linear(0,1)`, `log(1e-4..1, 7)` (7 points of a grid).
+ * Lists and ranges as a YAML file has them are taken as they are, and checked.
  *
  * @param subject what it is for in messages, e.g. `"--lr"`.
  * @throws UserError where it is neither numbers nor a range, or the range has no extent.

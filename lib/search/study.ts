@@ -8,8 +8,8 @@ export interface Study {
   /** All that were asked for, in their order. */
   readonly trials: readonly StudyTrial[];
   /**
-   * The next trials. Those that a stopped study had asked for and not been told of come first and by themselves, so that a
-   * study which goes on asks in the same order as one that never stopped.
+   * The next trials. Those that a stopped study had asked for and not been told of come first and by themselves, so
+   * that a study which goes on asks in the same order as one that never stopped.
    *
    * @param count at least 1, at most so many are returned.
    */
@@ -35,8 +35,8 @@ export interface StudyOptions {
 }
 
 /**
- * How many trials to ask for together, where they train side by side: those that chance alone draws do not wait for each
- * other; of later ones, which are learnt, none knows the values of its round.
+ * How many trials to ask for together, where they train side by side: those that chance alone draws do not wait for
+ * each other; of later ones, which are learnt, none knows the values of its round.
  *
  * @param asked how many were asked for before.
  * @param learnt later ones at once.

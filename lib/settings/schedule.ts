@@ -65,8 +65,8 @@ export interface ScheduleDetails {
 
 /**
  * The schedule as the protocol takes it. Where no milestones are given, they stand where VISSL's 8, 16 and 24 of 28
- * epochs do (and 24, 48, 72 of 84), in proportion. A warm-up rises from a thousandth to the whole rate; what follows runs
- * in the epochs that are left.
+ * epochs do (and 24, 48, 72 of 84), in proportion. A warm-up rises from a thousandth to the whole rate; what follows
+ * runs in the epochs that are left.
  */
 export function scheduleOf(name: ScheduleName | Schedule, details: ScheduleDetails): Schedule {
   if (typeof name !== "string") return name;

@@ -12,9 +12,9 @@ const negligible = 1e-7;
 const few = 200;
 
 /**
- * Newton's system over the active rows a: the Hessian I + Xₐᵀ·D·Xₐ of the weights divides a residual with coefficients r
- * into z, with (D⁻¹ + Kₐₐ)·zₐ = D⁻¹·rₐ − Kₐᵣ·rᵣ and zᵣ = rᵣ on the other rows r. At high costs few rows are active, so
- * that a Cholesky factor of that matrix costs less than the many products that conjugate gradients would take.
+ * Newton's system over the active rows a: the Hessian I + Xₐᵀ·D·Xₐ of the weights divides a residual with coefficients
+ * r into z, with (D⁻¹ + Kₐₐ)·zₐ = D⁻¹·rₐ − Kₐᵣ·rᵣ and zᵣ = rᵣ on the other rows r. At high costs few rows are active,
+ * so that a Cholesky factor of that matrix costs less than the many products that conjugate gradients would take.
  *
  * The factor is kept while few rows change. Those that became active border it, those that no longer are border it by
  * the condition that their z is zero there, and the system is solved through the Schur complement of the border.

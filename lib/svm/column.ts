@@ -170,8 +170,8 @@ export class Column {
   }
 
   /**
-   * A step of conjugate gradients. `scores` are those of the preconditioned residual `vector`, less its bias; both begin
-   * at `at`.
+   * A step of conjugate gradients. `scores` are those of the preconditioned residual `vector`, less its bias; both
+   * begin at `at`.
    *
    * @param strong what the preconditioner's strongest directions add to the product of residual and `vector`.
    */
@@ -233,8 +233,8 @@ export class Column {
   }
 
   /**
-   * The weights' coefficients and the dual variables that they are judged by, in the precision of the products, and where
-   * it is known to be small, a bound on the squared distance between the weights that either stands for.
+   * The weights' coefficients and the dual variables that they are judged by, in the precision of the products, and
+   * where it is known to be small, a bound on the squared distance between the weights that either stands for.
    */
   candidate(): Candidate {
     const { activeRows, coefficients, sides, cost, steps } = this;
@@ -255,8 +255,8 @@ export class Column {
   }
 
   /**
-   * What a candidate of this cost or one before comes to: the gap between its objective and that of the dual variables is
-   * the sum of the rows' gaps and half the squared distance of the weights that either stands for.
+   * What a candidate of this cost or one before comes to: the gap between its objective and that of the dual variables
+   * is the sum of the rows' gaps and half the squared distance of the weights that either stands for.
    */
   judgement(options: {
     candidate: Candidate;

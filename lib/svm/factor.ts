@@ -27,8 +27,8 @@ export function factorSpeed(): number {
 }
 
 /**
- * The factor of a matrix, [size, size] row by row, of which the lower half is read. Where rounding leaves it not positive
- * definite, something is added to its diagonal.
+ * The factor of a matrix, [size, size] row by row, of which the lower half is read. Where rounding leaves it not
+ * positive definite, something is added to its diagonal.
  */
 export function factorOf(matrix: Float32Array, size: number): Factor {
   const backend: unknown = tf.backend();

@@ -1,9 +1,9 @@
 import type { SvmLoss } from "./problem.js";
 
 /**
- * The losses of one problem's rows at one cost. Row i counts `costs[i]` = C·cᵢ times (0: it takes no part); its margin is
- * m = yᵢ (w·xᵢ + b), and its dual variable a. Formulas are those of Hsieh et al., A Dual Coordinate Descent Method for
- * Large-scale Linear SVM, and of Yu, Huang, Lin, Dual Coordinate Descent Methods for Logistic Regression.
+ * The losses of one problem's rows at one cost. Row i counts `costs[i]` = C·cᵢ times (0: it takes no part); its margin
+ * is m = yᵢ (w·xᵢ + b), and its dual variable a. Formulas are those of Hsieh et al., A Dual Coordinate Descent Method
+ * for Large-scale Linear SVM, and of Yu, Huang, Lin, Dual Coordinate Descent Methods for Logistic Regression.
  */
 export interface RowLosses {
   readonly costs: Float64Array;

@@ -4,8 +4,8 @@ import { readsTransposed, timesTransposed } from "../heads/matrix-product.js";
 import type { SvmRows } from "./problem.js";
 
 /**
- * The heavy products. X is all rows, with zeros behind some of them, [count, stride]; a column of coefficients v stands for
- * the weights Xᵀv, and its scores are X·Xᵀv. Columns lie as rows of [k, count].
+ * The heavy products. X is all rows, with zeros behind some of them, [count, stride]; a column of coefficients v stands
+ * for the weights Xᵀv, and its scores are X·Xᵀv. Columns lie as rows of [k, count].
  */
 export interface RowProducts {
   /** Features of a row, and the zeros behind. */
@@ -80,8 +80,8 @@ export function rowProducts(rows: SvmRows): RowProducts {
 }
 
 /**
- * Rows are to be no multiple of 2 kB apart: a product that reads a column of such finds all of it in the same few places of
- * the cache, and takes twice as long.
+ * Rows are to be no multiple of 2 kB apart: a product that reads a column of such finds all of it in the same few
+ * places of the cache, and takes twice as long.
  */
 function strideOf(width: number): number {
   return width % 512 === 0 ? width + 16 : width;

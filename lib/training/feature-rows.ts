@@ -13,8 +13,8 @@ export interface FeatureRowsOptions extends Part {
 }
 
 /**
- * One layer's features as rows of logistic regression. Every pass asks the source for them anew, block by block, so they
- * may be more than memory holds.
+ * One layer's features as rows of logistic regression. Every pass asks the source for them anew, block by block, so
+ * they may be more than memory holds.
  *
  * @throws UserError where the source has no such layer.
  */

@@ -35,11 +35,12 @@ interface Piece {
 
 /**
  * Trains a job in this process by L-BFGS: each trial and seed of a head is a problem of its own, whose loss is the mean
- * over all training images (as they are without augmentation) + ½·λ‖w‖². An epoch is one iteration; the learning rate is
- * the step that its line search tries first. Schedules do not apply. A batch norm in front of a head goes by the
+ * over all training images (as they are without augmentation) + ½·λ‖w‖². An epoch is one iteration; the learning rate
+ * is the step that its line search tries first. Schedules do not apply. A batch norm in front of a head goes by the
  * statistics of all training images; in evaluation by the same, its variance the unbiased one.
  *
- * The pieces of a bank are trained one after another, for what L-BFGS remembers is large: 2 · history times the weights.
+ * The pieces of a bank are trained one after another, for what L-BFGS remembers is large: 2 · history times the
+ * weights.
  *
  * @throws UserError where a head has hidden batch norm or dropout.
  */

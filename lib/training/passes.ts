@@ -30,8 +30,8 @@ export function batchSizes({ rows }: Part, { batchSize }: Pick<BatchJob, "batchS
 }
 
 /**
- * The batches of an epoch, all seeds' side by side: each seed has an order of its own in each epoch, drawn from seed and
- * epoch, so that a training which is taken up meets the batches that it would have met.
+ * The batches of an epoch, all seeds' side by side: each seed has an order of its own in each epoch, drawn from seed
+ * and epoch, so that a training which is taken up meets the batches that it would have met.
  */
 export function epochPass(options: {
   job: BatchJob;

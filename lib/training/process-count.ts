@@ -16,8 +16,8 @@ const leastSeconds = 4;
 const mostUneven = 1.25;
 
 /**
- * How many processes should train side by side: one a core where the features are stored, the processor computes, and the
- * trials divide about evenly among them; else one, this one.
+ * How many processes should train side by side: one a core where the features are stored, the processor computes, and
+ * the trials divide about evenly among them; else one, this one.
  *
  * @param options.requested what the user wants; then only what is impossible is refused.
  */

@@ -24,8 +24,8 @@ const leastSeconds = 2;
 const leastSteps = 40;
 
 /**
- * Makes one graph of a bank's steps where that gains. It depends on the whole training alone, so that one which is taken
- * up again computes what it would have.
+ * Makes one graph of a bank's steps where that gains. It depends on the whole training alone, so that one which is
+ * taken up again computes what it would have.
  *
  * @param options.steps of the whole training.
  */

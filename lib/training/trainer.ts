@@ -9,8 +9,8 @@ export interface EpochReport {
   /** From 1. */
   epoch: number;
   /**
-   * Mean loss on a sample of the training images, of L-BFGS on all of them: `[seed][head][trial]`, without weight decay;
-   * not finite where a trial diverged, undefined where one is trained at another time.
+   * Mean loss on a sample of the training images, of L-BFGS on all of them: `[seed][head][trial]`, without weight
+   * decay; not finite where a trial diverged, undefined where one is trained at another time.
    */
   losses: (number | undefined)[][][];
   /** Newly found; they are frozen. */

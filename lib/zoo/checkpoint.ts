@@ -26,8 +26,8 @@ export interface ZooCheckpointOptions {
  * The path of a checkpoint of the zoo, fetched into the cache folder where it is not there yet. A fetch that was cut
  * goes on where it stopped.
  *
- * @throws UserError where there is no such name, no way to fetch it, no connection, or where what arrives is not what was
- * published.
+ * @throws UserError where there is no such name, no way to fetch it, no connection, or where what arrives is not what
+ * was published.
  */
 export async function zooCheckpoint(options: ZooCheckpointOptions): Promise<string> {
   const entry = findEntry(await readZoo(options.zoo), options.name);

@@ -58,8 +58,8 @@ const limits = { nodes: 1_000_000 };
  * Reads an `.onnx` file: an own reader of the protocol buffer (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto),
  * for opset 9 and later. Nothing is executed; weights are left where they are, in this file or in files beside it.
  *
- * @throws UserError where the file is missing, is something else or not whole, or weights beside it are missing, too short
- * or outside its folder.
+ * @throws UserError where the file is missing, is something else or not whole, or weights beside it are missing, too
+ * short or outside its folder.
  */
 export async function readOnnx({ file }: { file: string }): Promise<OnnxModel> {
   let descriptor: number;

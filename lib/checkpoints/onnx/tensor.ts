@@ -31,10 +31,11 @@ export interface NamedTensor extends TensorEntry {
 type Content = { start: number; length: number } | { numbers: number[] } | { external: Map<string, string> };
 
 /**
- * A TensorProto. Raw numbers stay in the file, or in the file beside it that they are said to be in, until they are read.
+ * A TensorProto. Raw numbers stay in the file, or in the file beside it that they are said to be in, until they are
+ * read.
  *
- * @throws UserError where it is of a type that no weight has, holds not as many numbers as its shape, or refers to a file
- * that is missing, too short, or outside the model's folder.
+ * @throws UserError where it is of a type that no weight has, holds not as many numbers as its shape, or refers to a
+ * file that is missing, too short, or outside the model's folder.
  */
 export async function readTensor(reader: ByteReader, field: Field): Promise<NamedTensor> {
   const shape: number[] = [];

@@ -12,8 +12,8 @@ export interface TracedModel {
 }
 
 /**
- * Writes a LayersModel as a graph, with a tap for each layer that computes something, under its name; of a model within a
- * model, `<model>/<layer>`; of a layer that is used again, `<layer>_1`.
+ * Writes a LayersModel as a graph, with a tap for each layer that computes something, under its name; of a model within
+ * a model, `<model>/<layer>`; of a layer that is used again, `<layer>_1`.
  *
  * @param options.side of the images, where the model takes any.
  * @throws UserError where the model does not take RGB images, or a layer cannot be written.

@@ -18,8 +18,8 @@ export interface OnnxGraphOptions {
 
 /**
  * Writes an ONNX network as a TensorFlow graph: sizes worked out, NHWC, constants folded, batch norms folded into the
- * convolutions before them. It takes any batch where the network lets it: a network that was exported for one image too,
- * unless its images depend on each other.
+ * convolutions before them. It takes any batch where the network lets it: a network that was exported for one image
+ * too, unless its images depend on each other.
  *
  * @throws UserError where the network does not take RGB images, an operator cannot be written, or a tap is not there.
  */

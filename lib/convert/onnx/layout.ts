@@ -4,8 +4,8 @@ import { identity, isTensor, permutedConstant, physicalShape, sizeOf } from "./v
 import type { Tensor, Value } from "./value.js";
 
 /**
- * The value in another shape. Where the axes that are joined or divided lie side by side in the node, in their order, it is
- * reshaped as it lies: the tokens of a map that lies as NHWC come out as [tokens, channels].
+ * The value in another shape. Where the axes that are joined or divided lie side by side in the node, in their order,
+ * it is reshaped as it lies: the tokens of a map that lies as NHWC come out as [tokens, channels].
  */
 export function reshape(trace: Trace, value: Value, shape: readonly number[]): Value {
   if (value.shape.join() === shape.join()) return value;

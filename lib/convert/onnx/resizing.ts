@@ -7,8 +7,8 @@ import { sizeOf } from "./value.js";
 import { longest } from "./window.js";
 
 /**
- * Resizing of maps. The nearest element is gathered; interpolation is a product with a matrix for the rows and one for the
- * columns: so each of ONNX's ways to lay out coordinates is exact on every backend.
+ * Resizing of maps. The nearest element is gathered; interpolation is a product with a matrix for the rows and one for
+ * the columns: so each of ONNX's ways to lay out coordinates is exact on every backend.
  */
 export const resizing: Operators = {
   Resize: (call) => {

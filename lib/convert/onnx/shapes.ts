@@ -82,8 +82,8 @@ function rearranged(call: Call, split: number[], order: number[], result: number
 }
 
 /**
- * The sizes that are meant: 0 is the input's own, −1 what is left. A file that was written for one batch says that batch's
- * size, where the graph is to take any: it stands where it stood in the input.
+ * The sizes that are meant: 0 is the input's own, −1 what is left. A file that was written for one batch says that
+ * batch's size, where the graph is to take any: it stands where it stood in the input.
  */
 function reshapeTarget(call: Call, shape: readonly number[], given: readonly number[]): number[] {
   const { trace } = call;

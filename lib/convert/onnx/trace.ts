@@ -7,8 +7,8 @@ import { identity, isTensor, physicalShape, weightOf } from "./value.js";
 import type { Constant, DType, Tensor, Value } from "./value.js";
 
 /**
- * While the graph is walked, a batch has this size: a prime so large that no other size of a network is a multiple of it.
- * So a size that is, is so many times the batch, however the network computed it.
+ * While the graph is walked, a batch has this size: a prime so large that no other size of a network is a multiple of
+ * it. So a size that is, is so many times the batch, however the network computed it.
  */
 const batchPrime = 1_000_003;
 

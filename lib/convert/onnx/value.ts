@@ -5,8 +5,8 @@ import type { FloatWeight, Weight } from "../weight.js";
 export type DType = "float32" | "int32" | "bool";
 
 /**
- * What an operator of ONNX reads or gives, as far as it is known at conversion: a constant of the file, or a tensor that
- * is computed from the image. Shapes are ONNX's.
+ * What an operator of ONNX reads or gives, as far as it is known at conversion: a constant of the file, or a tensor
+ * that is computed from the image. Shapes are ONNX's.
  */
 export type Value = Constant | Tensor;
 
@@ -21,8 +21,8 @@ export interface Constant {
 }
 
 /**
- * What a node of the TensorFlow graph gives. Its axes may lie in another order than ONNX's: so a Transpose costs nothing,
- * and two of them cancel, until an operation wants one order.
+ * What a node of the TensorFlow graph gives. Its axes may lie in another order than ONNX's: so a Transpose costs
+ * nothing, and two of them cancel, until an operation wants one order.
  */
 export interface Tensor {
   node: string;

@@ -68,8 +68,8 @@ function pair(values: readonly number[] = []): Pair {
 }
 
 /**
- * The map with what the window reads around it, and how TensorFlow is told of it: its own paddings where they are the same,
- * for all kernels know those.
+ * The map with what the window reads around it, and how TensorFlow is told of it: its own paddings where they are the
+ * same, for all kernels know those.
  *
  * @param way `explicit` for operations that take any padding of zeros; `apart` adds it by an operation of its own.
  */

@@ -8,8 +8,8 @@ import { type GridOptions, type GridRun, lastLayer } from "./grid.js";
 import { logregProtocolOf } from "./protocol.js";
 
 /**
- * A run of the grid as a command of this program, for a process or a machine of its own. What it leaves in its folder is
- * what the grid would have left there.
+ * A run of the grid as a command of this program, for a process or a machine of its own. What it leaves in its folder
+ * is what the grid would have left there.
  */
 export async function runArguments(run: GridRun, options: Pick<GridOptions, "layer" | "protocol">): Promise<string[]> {
   const { features, shots, out } = run;

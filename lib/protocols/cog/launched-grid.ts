@@ -18,8 +18,8 @@ export interface LaunchGridOptions
 }
 
 /**
- * The grid, its missing runs done by jobs side by side: each is a command `eval-logreg`. The table and the figures are those
- * of `runGrid`. What belongs to the jobs is in `launch-<digest>/` in `out`.
+ * The grid, its missing runs done by jobs side by side: each is a command `eval-logreg`. The table and the figures are
+ * those of `runGrid`. What belongs to the jobs is in `launch-<digest>/` in `out`.
  *
  * @throws UserError as `runGrid` and `launch`.
  */
@@ -41,7 +41,8 @@ async function jobOf(run: GridRun, options: LaunchGridOptions): Promise<Job> {
     const record = path.join(run.out, "result.json");
     const there = await exists(record);
     const finished = await finishedLogreg(given);
-    // One of other images is not this run's: the job makes it anew. One that came while we looked a job at work has made.
+    // One of other images is not this run's: the job makes it anew. One that came while we looked a job at work has
+    // made.
     if (there && !finished) await fs.rm(record);
     return [...(await runArguments(run, { protocol, layer: given.layers[0] })), "--device", device];
   });

@@ -11,8 +11,8 @@ export type LogregMethodName = "sgd" | "lbfgs";
 
 /**
  * ImageNet-CoG's logistic regression: one linear layer on the features, trained by SGD, whose learning rate and weight
- * decay are searched on a part of the training images that is held out, then trained on all of them; and, beside it, the
- * least of the same loss, whose penalty is chosen on the same part.
+ * decay are searched on a part of the training images that is held out, then trained on all of them; and, beside it,
+ * the least of the same loss, whose penalty is chosen on the same part.
  *
  * Source: ImageNet-CoG, `logreg.py` and `feature_ops.py` (protocols.md 2.4 and 2.5).
  */
@@ -39,7 +39,8 @@ export interface LogregProtocol {
   normalize: boolean;
   /**
    * CoG's rules where ours differ. Of few shots it chooses on a fifth of *all* images of a class and draws anew for the
-   * last training; a class of fewer than five images is for the choice alone; trials run one after the other; SGD alone.
+   * last training; a class of fewer than five images is for the choice alone; trials run one after the other; SGD
+   * alone.
    */
   asPublished: boolean;
   /** Part of all images that is reported on, where the data has neither `test` nor `val`; in (0, 1). */

@@ -7,8 +7,8 @@ export type Permutation = (n: number, label: number) => ArrayLike<number>;
 /**
  * Holds out a part of each class: of the permuted images the last ⌊fraction · n⌋.
  *
- * Of a class of fewer than 1/fraction images nothing is held out. CoG, which cuts its list at −0 there, holds out all of
- * it, so that the class is never trained.
+ * Of a class of fewer than 1/fraction images nothing is held out. CoG, which cuts its list at −0 there, holds out all
+ * of it, so that the class is never trained.
  *
  * Source: ImageNet-CoG, `split_trainset` (protocols.md 2.4, trap 24).
  *

@@ -22,8 +22,8 @@ export interface LogregSetting {
 }
 
 /**
- * The rate of each epoch as a part of the base rate. CoG sets the cosine of an epoch when that epoch is over, so the first
- * two run at the base rate, and the last at ½(1 + cos(π(epochs − 2)/epochs)).
+ * The rate of each epoch as a part of the base rate. CoG sets the cosine of an epoch when that epoch is over, so the
+ * first two run at the base rate, and the last at ½(1 + cos(π(epochs − 2)/epochs)).
  */
 export function logregSchedule(epochs: number): Schedule {
   const factor = (epoch: number) => (1 + Math.cos((Math.PI * Math.max(0, epoch - 1)) / epochs)) / 2;

@@ -3,9 +3,9 @@ import { parseTransform } from "../../images/transform.js";
 import { stepText } from "../../images/transform-text.js";
 
 /**
- * CoG's transform in the backbone's size: the short side to that size, bicubic, and its middle; with the decoding and the
- * normalization of the backbone's own transform. So larger inputs (EfficientNet, DeiT at 384), CLIP's mean and SimCLR's
- * plain pixels need no settings of their own.
+ * CoG's transform in the backbone's size: the short side to that size, bicubic, and its middle; with the decoding and
+ * the normalization of the backbone's own transform. So larger inputs (EfficientNet, DeiT at 384), CLIP's mean and
+ * SimCLR's plain pixels need no settings of their own.
  *
  * Source: ImageNet-CoG, `extract_features.py` and its `configs/` (protocols.md 2.1, 2.2).
  */

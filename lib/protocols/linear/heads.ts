@@ -32,8 +32,8 @@ const form = /^(?:(bn|plain_bn|l2)_)?(?:(fc)|mlp\(([\d\s,]*)\))$/;
 export const visslHeads: Record<string, string> = { mlp: "fc", eval_mlp: "bn_fc" };
 
 /**
- * Reads a head as people write it: `fc`, `bn_fc`, `l2_fc`, `plain_bn_fc`, `mlp(2048)`, `bn_mlp(2048,1024)` (hidden widths, with
- * ReLU); VISSL's `mlp` and `eval_mlp` are `fc` and `bn_fc`.
+ * Reads a head as people write it: `fc`, `bn_fc`, `l2_fc`, `plain_bn_fc`, `mlp(2048)`, `bn_mlp(2048,1024)` (hidden
+ * widths, with ReLU); VISSL's `mlp` and `eval_mlp` are `fc` and `bn_fc`.
  *
  * @throws UserError where it is none of them.
  */

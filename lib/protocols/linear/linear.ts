@@ -149,8 +149,8 @@ export interface LinearRun {
  * Trains heads on every layer of the features and tells how well each separates the classes.
  *
  * @returns the record, which is also written to `out` with tables, figures, predictions and the chosen heads.
- * @throws UserError where there are fewer than two classes, a part would be empty or holds a class that training lacks, every setting of a head diverges, or
- * `out` holds another configuration.
+ * @throws UserError where there are fewer than two classes, a part would be empty or holds a class that training lacks,
+ * every setting of a head diverges, or `out` holds another configuration.
  */
 export async function evalLinear(options: EvalLinearOptions): Promise<ResultRecord> {
   const { out } = options;

@@ -8,8 +8,8 @@ import type { LinearRun } from "./linear.js";
 import { linearStudySpace } from "./trials.js";
 
 /**
- * Asks a study of each head for its trials, round by round, and tells it their scores. A diverged trial has a score of 0,
- * so that what is near it is not tried again. A run that goes on asks the studies that the run before has kept.
+ * Asks a study of each head for its trials, round by round, and tells it their scores. A diverged trial has a score of
+ * 0, so that what is near it is not tried again. A run that goes on asks the studies that the run before has kept.
  *
  * @param options.run its `trials` are added to.
  * @param options.rungs one a round.

@@ -10,8 +10,8 @@ type SweptSettings = Pick<
 >;
 
 /**
- * What every head is tried with, and a sentence where combinations were the same. Of a search that learns from its trials
- * they are those that chance alone would draw: as many, and like them.
+ * What every head is tried with, and a sentence where combinations were the same. Of a search that learns from its
+ * trials they are those that chance alone would draw: as many, and like them.
  *
  * @throws UserError where a dimension of the sweep is empty or out of its bounds.
  */

@@ -5,8 +5,8 @@ import type { SvmLoss } from "../../svm/problem.js";
  * VISSL's linear SVMs: on each layer one a class against all others, at each of some costs; the cost of a class is the
  * one with the highest average precision in cross-validation.
  *
- * Source: VISSL, `train_svm` (protocols.md 1.6). Differences: every problem is solved to its optimum, and a class that is
- * not in every fold is an error.
+ * Source: VISSL, `train_svm` (protocols.md 1.6). Differences: every problem is solved to its optimum, and a class that
+ * is not in every fold is an error.
  */
 export interface SvmProtocol extends CostOptions {
   loss: SvmLoss;
@@ -42,8 +42,8 @@ export const svmDefaults: SvmProtocol = {
 
 /**
  * VISSL's low-shot SVMs: one class against all others from k images of each, for several k, each k drawn several times.
- * Every cost is tested. Which one is reported is chosen by cross-validation on the drawn images; what VISSL reports, the
- * cost that is best on the test images, is told beside it.
+ * Every cost is tested. Which one is reported is chosen by cross-validation on the drawn images; what VISSL reports,
+ * the cost that is best on the test images, is told beside it.
  *
  * Source: VISSL, `train_svm_low_shot` (protocols.md 1.7). Difference: every problem is solved to its optimum.
  */

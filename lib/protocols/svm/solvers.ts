@@ -12,9 +12,9 @@ const work = { products: 25, perSecond: 5e10 };
 const leastSeconds = 6;
 
 /**
- * Solvers on the same rows, for units that are solved side by side: the one of this process, or where there is much to do
- * one a core, each in a process of its own: much of the work has one thread only. Who solves, and with how many threads,
- * depends on nothing but all the work, so that a run which is taken up gives the same bits.
+ * Solvers on the same rows, for units that are solved side by side: the one of this process, or where there is much to
+ * do one a core, each in a process of its own: much of the work has one thread only. Who solves, and with how many
+ * threads, depends on nothing but all the work, so that a run which is taken up gives the same bits.
  *
  * @param options.left units that are still to be solved, of all `units`.
  * @param options.problems at all costs, of all units.

@@ -53,8 +53,8 @@ export interface SvmRun {
  * Trains linear SVMs on every layer of the features and tells the average precision of each class.
  *
  * @returns the record, which is also written to `out` with VISSL's files, models, tables, figures and predictions.
- * @throws UserError where a setting is wrong, a class has too few images, features are not finite or all equal, or `out`
- * holds another configuration.
+ * @throws UserError where a setting is wrong, a class has too few images, features are not finite or all equal, or
+ * `out` holds another configuration.
  */
 export async function trainSvm(options: TrainSvmOptions): Promise<ResultRecord> {
   const startedAt = new Date();
