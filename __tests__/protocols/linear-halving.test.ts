@@ -50,7 +50,7 @@ describeOnNative("a sweep by halving", () => {
       nesterov: true,
     },
     schedule: { kind: "multistep", milestones: [6, 10], gamma: 0.1 },
-    epochs: 13,
+    epochs: 14,
     batchSize: 100,
     valFraction: 0.5,
   } satisfies Partial<EvalLinearOptions>;
@@ -63,14 +63,14 @@ describeOnNative("a sweep by halving", () => {
     expect(found.trials.map(({ setting }) => setting)).toEqual(all.trials.map(({ setting }) => setting));
     const top1 = (result: typeof all) => result.metrics.top1!.mean;
     expect(top1(found)).toBeGreaterThanOrEqual(top1(all) - 0.002);
-    const finalists = found.trials.flatMap((trial, t) => (trial.epochsRun === 13 ? [{ trial, t }] : []));
-    expect(finalists).toHaveLength(3);
+    const finalists = found.trials.flatMap((trial, t) => (trial.epochsRun === 14 ? [{ trial, t }] : []));
+    expect(finalists).toHaveLength(4);
     for (const { trial, t } of finalists) expect(trial.selection).toEqual(all.trials[t]!.selection);
     expect(finalists.map(({ trial }) => trial.setting)).toContainEqual(found.chosen);
 
     const lines = readTrials(out);
     const trained = [0, 1].map((rung) => lines.filter((line) => line.rung === rung));
-    expect(trained.map((ofRung) => ofRung.length)).toEqual([40, 3]);
+    expect(trained.map((ofRung) => ofRung.length)).toEqual([40, 4]);
     for (const { curve, epochs } of lines) {
       expect(curve.map(({ epoch }) => epoch)).toEqual(Array.from({ length: epochs }, (_, e) => e + 1));
     }

@@ -1,11 +1,6 @@
-import fc from "fast-check";
-
-import { UserError } from "../../lib/errors.js";
-import { learningRateFactor, type Schedule } from "../../lib/optim/schedule.js";
-import { type CandidateScore, fullMoment, halve, planHalving, promoted } from "../../lib/search/halving.js";
+import { type CandidateScore, halve, promoted } from "../../lib/search/halving.js";
+import { planHalving } from "../../lib/search/rungs.js";
 import type { SearchTrial } from "../../lib/search/space.js";
-
-import "../properties.js";
 
 const score = (value: number, loss = 1, diverged = false): CandidateScore => ({ score: value, loss, diverged });
 
@@ -19,109 +14,14 @@ const trial = (lr: number, weightDecay = 0): SearchTrial => ({
 });
 const apart = (count: number) => Array.from({ length: count }, (_, i) => trial(10 ** (i - count)));
 
-describe("planHalving", () => {
-  test("trains all briefly, a tenth to the end, in a quarter of the work", () => {
-    const { rungs, cost } = planHalving({ candidates: 48, epochs: 28, overhead: 0.5 });
-    expect(rungs).toEqual([
-      { trials: 48, epochs: 3, rateFactor: (28 / 3) ** 0.7 },
-      { trials: 5, epochs: 28, rateFactor: 1 },
-    ]);
-    expect(cost).toBeCloseTo((48.5 * 3 + 5.5 * 28) / (48.5 * 28), 10);
-  });
-
-  test("begins with all, ends with all epochs, and costs what it says", () => {
-    const sizes = { candidates: fc.integer({ min: 1, max: 600 }), epochs: fc.integer({ min: 1, max: 120 }) };
-    fc.assert(
-      fc.property(fc.record({ ...sizes, overhead: fc.double({ min: 0, max: 200, noNaN: true }) }), (options) => {
-        const { rungs, cost } = planHalving(options);
-        const { candidates, epochs, overhead } = options;
-        expect(rungs[0]!.trials).toBe(candidates);
-        expect(rungs.at(-1)).toMatchObject({ epochs, rateFactor: 1 });
-        for (const [i, rung] of rungs.entries()) {
-          expect(Number.isInteger(rung.epochs) && rung.epochs >= 1 && Number.isInteger(rung.trials)).toBe(true);
-          expect(rung.rateFactor).toBeCloseTo((epochs / rung.epochs) ** 0.7, 8);
-          if (i === 0) continue;
-          expect(rung.trials).toBeLessThan(rungs[i - 1]!.trials);
-          expect(rung.epochs).toBeGreaterThan(rungs[i - 1]!.epochs);
-          expect(rung.trials).toBeGreaterThanOrEqual(3);
-        }
-        const work = rungs.reduce((sum, rung) => sum + rung.epochs * (rung.trials + overhead), 0);
-        expect(cost).toBeCloseTo(work / (epochs * (candidates + overhead)), 8);
-        if (rungs.length > 1) expect(cost).toBeLessThan(1 / 2);
-        if (candidates >= 48 && epochs >= 28 && overhead <= 2) expect(cost).toBeLessThanOrEqual(1 / 4);
-      }),
-      { numRuns: 300 },
-    );
-  });
-
-  test("gives the brief rung as many steps as tell something", () => {
-    const { rungs } = planHalving({ candidates: 96, epochs: 60, stepsPerEpoch: 9, overhead: 0 });
-    // 63 steps; without that six epochs, and twelve to the end.
-    expect(rungs.map(({ trials, epochs }) => [trials, epochs])).toEqual([
-      [96, 7],
-      [10, 60],
-    ]);
-  });
-
-  test.each([
-    ["few candidates", { candidates: 6, epochs: 28, overhead: 0 }],
-    ["one epoch", { candidates: 50, epochs: 1, overhead: 0 }],
-    ["few steps", { candidates: 48, epochs: 28, stepsPerEpoch: 4, overhead: 0 }],
-    ["steps whose cost is not that of their trials", { candidates: 48, epochs: 28, overhead: 100 }],
-  ])("trains all to the end where there are %s", (_, options) => {
-    const all = { trials: options.candidates, epochs: options.epochs, rateFactor: 1 };
-    expect(planHalving(options)).toEqual({ rungs: [all], cost: 1 });
-  });
-
-  test("takes more than a quarter where only that chooses well", () => {
-    const { rungs, cost } = planHalving({ candidates: 32, epochs: 28, overhead: 10 });
-    expect(rungs.map(({ trials, epochs }) => [trials, epochs])).toEqual([
-      [32, 3],
-      [3, 28],
-    ]);
-    expect(cost).toBeCloseTo((42 * 3 + 13 * 28) / (42 * 28), 10);
-  });
-
-  test.each([
-    [{ candidates: 0, epochs: 3, overhead: 0 }, "Expected at least one candidate for halving but received 0"],
-    [{ candidates: 3, epochs: 0.5, overhead: 0 }, "Expected at least one epoch for halving but received 0.5"],
-  ])("refuses %j", (options, message) => {
-    expect(() => planHalving(options)).toThrow(UserError);
-    expect(() => planHalving(options)).toThrow(message);
-  });
-});
-
-describe("fullMoment", () => {
-  const stepsPerEpoch = 7;
-  const factors = (schedule: Schedule, epochs: number, all: number) =>
-    Array.from({ length: epochs * stepsPerEpoch }, (_, i) => {
-      const moment = { epoch: Math.floor(i / stepsPerEpoch), epochs, step: i % stepsPerEpoch, stepsPerEpoch };
-      return learningRateFactor(schedule, fullMoment(moment, all));
-    });
-
-  test("gives the last rung its own moments", () => {
-    const moment = { epoch: 3, epochs: 28, step: 2, stepsPerEpoch };
-    expect(fullMoment(moment, 28)).toEqual(moment);
-  });
-
-  test("reaches each milestone at its share of the steps", () => {
-    const schedule: Schedule = { kind: "multistep", milestones: [8, 16, 24], gamma: 0.1 };
-    const found = factors(schedule, 2, 28);
-    // 14 steps: the rate falls at 2/7, 4/7 and 6/7 of them.
-    const exponents = found.map((factor) => Math.round(Math.log10(1 / factor)));
-    expect(exponents).toEqual([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3]);
-  });
-
-  test("keeps a cosine's shape", () => {
-    factors({ kind: "cosine", per: "step" }, 3, 28).forEach((factor, i) =>
-      expect(factor).toBeCloseTo(0.5 * (1 + Math.cos((Math.PI * i) / (3 * stepsPerEpoch))), 10),
-    );
-  });
-});
-
 describe("promoted", () => {
   const keepOf = (scores: CandidateScore[], keep: number, candidates = apart(scores.length), rateFactor = 1) =>
-    promoted({ scores: new Map(scores.entries()), candidates, keep, rateFactor });
+    promoted({
+      scores: new Map(scores.entries()),
+      candidates,
+      before: { trials: scores.length, epochs: 1, rateFactor },
+      next: { trials: keep, epochs: rateFactor ** (1 / 0.7), rateFactor: 1 },
+    });
 
   test("takes the highest scores, and of equal ones the lower loss", () => {
     expect(keepOf([score(0.5), score(0.7), score(0.6, 2), score(0.6, 1)], 2)).toEqual([1, 3]);
@@ -157,7 +57,9 @@ describe("promoted", () => {
 
   test("takes the rates above and below the best one, as far as rates were multiplied", () => {
     const candidates = [0.01, 0.03, 0.1, 0.3, 1].map((lr) => trial(lr, 1e-4));
-    const scores = [0.3, 0.5, 0.2, 0.35, 0.4].map((value) => score(value));
+    // The lowest loss is that of the highest rate, which has none above it.
+    const falling = (values: number[]) => values.map((value, i) => score(value, 5 - i));
+    const scores = falling([0.3, 0.5, 0.2, 0.35, 0.4]);
     expect(keepOf(scores, 3, candidates)).toEqual([1, 3, 4]);
     expect(keepOf(scores, 3, candidates, 4)).toEqual([0, 1, 2]);
     expect(keepOf(scores, 2, candidates, 4)).toEqual([1, 2]);
@@ -165,13 +67,34 @@ describe("promoted", () => {
     expect(keepOf(scores, 3, candidates, 11)).toEqual([0, 1, 3]);
     // With the decay of the best one, where that was tried.
     const decayed = [...candidates, trial(0.1, 1e-3), trial(0.01, 1e-2)];
-    expect(keepOf([...scores, score(0.4), score(0.45)], 3, decayed, 4)).toEqual([0, 1, 2]);
+    expect(keepOf([...scores, score(0.4, 9), score(0.45, 9)], 3, decayed, 4)).toEqual([0, 1, 2]);
     const elsewhere = decayed.map((each, i) => (i === 2 ? trial(0.1, 1e-5) : each));
-    expect(keepOf([...scores, score(0.4), score(0.45)], 3, elsewhere, 4)).toEqual([0, 1, 5]);
+    expect(keepOf([...scores, score(0.4, 9), score(0.45, 9)], 3, elsewhere, 4)).toEqual([0, 1, 5]);
     // At the end of the grid the next best rate takes the place.
-    expect(keepOf([0.9, 0.1, 0.2, 0.4, 0.3].map((value) => score(value)), 3, candidates, 4)).toEqual([0, 1, 3]); // prettier-ignore
+    expect(keepOf(falling([0.9, 0.1, 0.2, 0.4, 0.3]), 3, candidates, 4)).toEqual([0, 1, 3]);
     const other = candidates.map((each, i) => (i === 2 ? { ...each, batchSize: 64 } : each));
     expect(keepOf(scores, 3, other, 4)).toEqual([0, 1, 4]);
+  });
+
+  test("takes the rates above that of the lowest loss next to the best: half the way to the ratio of epochs, and all of it", () => {
+    // All rates beyond the third leap: accuracy is alike, and loss grows with the rate.
+    const candidates = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1].flatMap((lr) => [trial(lr), trial(lr, 1e-2)]);
+    const scores = [0.3, 0.3, 0.8, 0.81, 0.8, 0.82, 0.83, 0.81, 0.82, 0.8, 0.83, 0.81, 0.84, 0.8];
+    const losses = [2, 2.1, 0.8, 0.7, 1.8, 1.9, 5, 4, 20, 18, 60, 50, 200, 150];
+    const judged = scores.map((value, i) => score(value, losses[i]));
+    const tenTimesBriefer = 10 ** 0.7;
+    // 0.003 has the lowest loss: the better decay at 0.01, that of the lower loss at 0.03.
+    expect(keepOf(judged, 3, candidates, tenTimesBriefer)).toEqual([5, 7, 12]);
+    // With four times the epochs twice and four times 0.003 are wanted, and 0.01 is the nearest of both.
+    expect(keepOf(judged, 2, candidates, 4 ** 0.7)).toEqual([5, 12]);
+    // Of a fine grid the nearest to 0.003 · √10, or the better of its like (9); then to √10 times that (13), or its like.
+    const fine = Array.from({ length: 25 }, (_, i) => trial(0.001 * 10 ** (i / 8)));
+    const calm = fine.map((_, i) => score(i / 100, Math.abs(i - 4)));
+    expect(keepOf(calm, 3, fine, tenTimesBriefer)).toEqual([9, 12, 24]);
+    // Not as far where the brief training is as long, and no other kin.
+    expect(keepOf(judged, 2, candidates, 1)).not.toContain(5);
+    const other = candidates.map((each, i) => (i > 3 ? { ...each, batchSize: 64 } : each));
+    expect(keepOf(judged, 3, other, tenTimesBriefer)).not.toContain(5);
   });
 
   test("takes what diverged last, and of that the smallest rates", () => {

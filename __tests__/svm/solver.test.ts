@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { random } from "../../lib/random.js";
 import { ActiveRows } from "../../lib/svm/active-rows.js";
 import { Column } from "../../lib/svm/column.js";
-import type { Judgement } from "../../lib/svm/column.js";
+import type { Judgement } from "../../lib/svm/judgement.js";
 import type { SvmLoss, SvmObjective, SvmProblem, SvmRows, SvmSolution } from "../../lib/svm/problem.js";
 import { openSvmSolver } from "../../lib/svm/solver.js";
 import { describeOnBackends } from "../backends.js";

@@ -1,5 +1,6 @@
 import type { ActiveRows } from "./active-rows.js";
 import { factorSpeed } from "./factor.js";
+import type { Candidate, Judgement } from "./judgement.js";
 import { rowLosses, type RowLosses } from "./loss.js";
 import type { Preconditioner } from "./preconditioner.js";
 import type { SvmObjective, SvmProblem } from "./problem.js";
@@ -14,25 +15,6 @@ const activeProducts = 8;
 
 /** Over active rows they also end when the gap that is left is this share of what was gained. */
 const activeForcing = 1e-3;
-
-/** Weights that may be good enough at a cost; lists go by rows. */
-export interface Candidate {
-  cost: number;
-  /** That led there, at this cost. */
-  steps: number;
-  coefficients: Float32Array | Float64Array;
-  duals: Float32Array | Float64Array;
-  squaredDistance?: number;
-}
-
-/** What weights come to. */
-export interface Judgement {
-  /** Of the weights, with the bias. */
-  scores: Float64Array;
-  objective: number;
-  gap: number;
-  converged: boolean;
-}
 
 /**
  * One problem while it is solved, by truncated Newton steps in the primal (Keerthi and DeCoste, 2005; Chapelle, 2007).

@@ -143,3 +143,11 @@ function mirror(matrix: Float32Array, size: number): void {
     }
   }
 }
+
+/** Vectors of a number a row as one tensor, [vectors, rows]. */
+export function sideBySide(vectors: (Float32Array | Float64Array)[]): tf.Tensor2D {
+  const count = vectors[0]!.length;
+  const all = new Float32Array(vectors.length * count);
+  vectors.forEach((vector, j) => all.set(vector, j * count));
+  return tf.tensor2d(all, [vectors.length, count]);
+}

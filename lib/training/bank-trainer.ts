@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { HeadBank } from "../heads/bank.js";
 import { createHeadBank } from "../heads/bank.js";
 import { initialWeights } from "../heads/head.js";
-import { fullMoment } from "../search/halving.js";
+import { fullMoment } from "../search/rungs.js";
 import { bankResults } from "./bank-results.js";
 import type { BatchJob, Part, TrainingParts } from "./job.js";
 import { layersOf } from "./job.js";

@@ -2,7 +2,8 @@ import path from "node:path";
 
 import { expected, UserError } from "../../errors.js";
 import { openStudyJournal } from "../../results/study-journal.js";
-import { halve, planHalving } from "../../search/halving.js";
+import { halve } from "../../search/halving.js";
+import { planHalving } from "../../search/rungs.js";
 import { between, type Numbers, type Range } from "../../search/range.js";
 import { type SearchTrial, trialsOf } from "../../search/space.js";
 import { openStudy, roundSize, type Study } from "../../search/study.js";

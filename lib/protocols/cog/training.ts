@@ -5,7 +5,7 @@ import { createHeadBank, type HeadBank } from "../../heads/bank.js";
 import type { HeadSpec, HeadWeights } from "../../heads/head.js";
 import { linearHead } from "../../heads/head.js";
 import type { Schedule } from "../../optim/schedule.js";
-import { fullMoment } from "../../search/halving.js";
+import { fullMoment } from "../../search/rungs.js";
 import { compileSteps } from "../../training/record-steps.js";
 import { resumeTraining, saveTraining } from "../../training/state.js";
 import { targetsOf } from "../../training/passes.js";

@@ -1,7 +1,7 @@
 import path from "node:path";
 
 import { digestOf, exists, readJson, writeJson } from "../../files.js";
-import type { Rung } from "../../search/halving.js";
+import type { Rung } from "../../search/rungs.js";
 import type { Score } from "../../training/judging.js";
 import { asPlainReport, fromPlainReport, type PlainReport } from "../../training/plain-report.js";
 import type { EpochReport } from "../../training/trainer.js";

@@ -2,7 +2,8 @@ import fs from "node:fs/promises";
 import path from "node:path";
 
 import { openStudyJournal } from "../../results/study-journal.js";
-import type { CandidateScore, HalvingOptions, Rung } from "../../search/halving.js";
+import type { CandidateScore, HalvingOptions } from "../../search/halving.js";
+import type { Rung } from "../../search/rungs.js";
 import { openStudy, type Study } from "../../search/study.js";
 import type { LinearRun } from "./linear.js";
 import { linearStudySpace } from "./trials.js";
