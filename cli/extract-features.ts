@@ -1,4 +1,4 @@
-import { bytes, duration } from "../lib/progress.js";
+import { bytes, counted, duration } from "../lib/progress.js";
 import { parsePart } from "../lib/features/store-part.js";
 import { parseLaunch } from "../lib/launch/place.js";
 import { extractionSettings, type ExtractionSettings } from "../lib/settings/extraction.js";
@@ -31,10 +31,10 @@ export const extractFeatures = command(extractionSettings, async ({ launch, slur
   const done =
     images === 0
       ? nothing
-      : `${images} images, ${(images / seconds).toFixed(1)} a second, ${how}, ${batchSize} at once, ${processes === 1 ? "" : `${processes} processes of `}${threads} ${threads === 1 ? "thread" : "threads"}.`;
-  const skipped = features.skipped.length === 0 ? "" : ` ${features.skipped.length} bad images were left out.`;
+      : `${counted(images, "image")}, ${(images / seconds).toFixed(1)} a second, ${how}, ${batchSize} at once, ${processes === 1 ? "" : `${processes} processes of `}${counted(threads, "thread")}.`;
+  const skipped = features.skipped.length === 0 ? "" : ` Left out: ${counted(features.skipped.length, "bad image")}.`;
   return {
-    text: [`${done}${skipped}`, ...stores.map(({ folder, size }) => `${folder}: ${size} images`)].join("\n"),
+    text: [`${done}${skipped}`, ...stores.map(({ folder, size }) => `${folder}: ${counted(size, "image")}`)].join("\n"),
     json: { stores, extraction: features.extraction, skipped: features.skipped },
   };
 });
@@ -64,7 +64,7 @@ async function launched(
     signal,
   });
   return {
-    text: stores.map(({ folder, size }) => `${folder}: ${size} images`).join("\n"),
+    text: stores.map(({ folder, size }) => `${folder}: ${counted(size, "image")}`).join("\n"),
     json: { stores: stores.map(({ folder, size, skipped }) => ({ folder, size, skipped })) },
   };
 }

@@ -1,3 +1,4 @@
+import { counted } from "../lib/progress.js";
 import { storeSettings } from "../lib/settings/store.js";
 import type { SettingsOf } from "../lib/settings/definition.js";
 import { command, type CommandContext, type CommandReport } from "./command.js";
@@ -27,7 +28,7 @@ const actions: Record<
     const { mergeStores } = await import("../lib/features/merge-stores.js");
     const { folder, size, layers } = await mergeStores({ out: out!, parts, ...context });
     return {
-      text: `${folder}: ${size} images, ${layers.length} layers, of ${parts.length} parts. The parts may be deleted.`,
+      text: `${folder}: ${counted(size, "image")}, ${counted(layers.length, "layer")}, of ${counted(parts.length, "part")}. The parts may be deleted.`,
       json: { folder, size, layers: layers.map(({ name }) => name) },
     };
   },

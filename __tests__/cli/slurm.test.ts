@@ -113,7 +113,7 @@ slurmTest(`job arrays on a Slurm of one node${reason}`, () => {
     ask("scontrol", "update", `JobId=${job}`, "StartTime=now");
     const { status, stderr } = await followed.ended;
     expect({ status, stderr }).toMatchObject({ status: 0 });
-    expect(stderr).toMatch(/\d jobs are with Slurm already/);
+    expect(stderr).toMatch(/with Slurm already: \d jobs?/);
     expect(stderr).not.toContain("submitted");
     expect(log("left", 2)).toMatch(/Stopped\.[^]*goes on at image 1024 of 2100/);
     expect(await features("left")).toEqual(undisturbed);

@@ -1,4 +1,5 @@
 import { messageOf } from "../errors.js";
+import { counted } from "../progress.js";
 import type { FeatureExtractor, PixelBatch } from "./feature-extractor.js";
 
 /** Seconds of work from which it is worth to start others and to measure: each needs seconds to start. */
@@ -158,7 +159,7 @@ export function fasterExtractor(options: FasterExtractorOptions): FeatureExtract
 }
 
 function nameOf({ processes, threads }: FeatureExtractor): string {
-  const each = `${threads} thread${threads === 1 ? "" : "s"}`;
+  const each = counted(threads, "thread");
   return processes === 1 ? `one process of ${each}` : `${processes} processes of ${each}`;
 }
 

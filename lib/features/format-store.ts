@@ -1,4 +1,4 @@
-import { bytes } from "../progress.js";
+import { bytes, counted } from "../progress.js";
 import type { StoreInfo, StoredLayerInfo } from "./store-info.js";
 import type { StoreVerification } from "./verify-store.js";
 
@@ -8,10 +8,13 @@ export function formatStoreInfo(info: StoreInfo): string {
   const part = key.part && `part ${key.part.index} of ${key.part.count}: positions ${rows.from} to ${rows.to - 1}`;
   const views = key.views && `${key.views.count} of each image, by the seed ${key.views.seed}`;
   const facts: [string, string | undefined][] = [
-    ["data", `${dataset.name}, split ${dataset.split}: ${dataset.size} images of ${dataset.classes} classes`],
+    [
+      "data",
+      `${dataset.name}, split ${dataset.split}: ${counted(dataset.size, "image")} of ${counted(dataset.classes, "class")}`,
+    ],
     ["part", part],
     ["views", views],
-    ["skipped", skipped.length > 0 ? `${skipped.length} images that could not be read` : undefined],
+    ["skipped", skipped.length > 0 ? `${counted(skipped.length, "image")} that could not be read` : undefined],
     ["transform", key.transform],
     ["precision", key.precision],
     ["backbone", key.weights],

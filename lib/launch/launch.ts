@@ -3,7 +3,7 @@ import path from "node:path";
 import { UserError } from "../errors.js";
 import { exists } from "../files.js";
 import { withLock } from "../lock.js";
-import { silent } from "../progress.js";
+import { counted, silent } from "../progress.js";
 import type { Progress } from "../progress.js";
 import { lastLines, unfinished, writeJobs } from "./job.js";
 import type { Endings, Job, NumberedJob } from "./job.js";
@@ -58,7 +58,7 @@ async function followed(options: LaunchOptions, jobs: NumberedJob[], missing: Nu
   const { place, folder, slurm, threads, unit, progress = silent, signal, every } = options;
   const total = jobs.reduce((sum, job) => sum + job.total, 0);
   const counts = async () => (await Promise.all(jobs.map((job) => job.done()))).reduce((sum, done) => sum + done, 0);
-  const task = progress.task({ label: `${jobs.length} jobs`, total, unit });
+  const task = progress.task({ label: counted(jobs.length, "job"), total, unit });
   let told = 0;
   const look = async (state: string) => {
     const done = await counts();
@@ -83,7 +83,7 @@ async function failure(failed: NumberedJob[], jobs: NumberedJob[], endings: Endi
   const log = path.resolve(first.log);
   const said = (await exists(log)) ? `${log} ends:\n${await lastLines(log)}` : `it has no log at ${log}`;
   return new UserError(
-    `Expected ${jobs.length} jobs to finish but job ${first.number} (${first.label}) ended: ${ending}${others}; ${said}`,
+    `Expected ${counted(jobs.length, "job")} to finish but job ${first.number} (${first.label}) ended: ${ending}${others}; ${said}`,
     { hint: "The same command does only what is missing." },
   );
 }

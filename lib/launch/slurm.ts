@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { messageOf, UserError } from "../errors.js";
 import { errorCode, sha256, writeFileAtomic } from "../files.js";
+import { counted } from "../progress.js";
 import type { Progress } from "../progress.js";
 import { unfinished } from "./job.js";
 import type { Endings, NumberedJob } from "./job.js";
@@ -50,11 +51,13 @@ export async function runOnSlurm(options: RunOnSlurmOptions): Promise<Endings> {
   const known = await tasksOf(name);
   const under = new Set(known.filter(isActive).map(({ job }) => job));
   const absent = jobs.filter(({ number }) => !under.has(number));
-  if (under.size > 0) progress.note(`${under.size} jobs are with Slurm already`);
+  if (under.size > 0) progress.note(`with Slurm already: ${counted(under.size, "job")}`);
   if (absent.length > 0) {
     await writeFileAtomic(path.join(folder, "array.sh"), arrayScript({ name, settings, threads }));
     const array = await submit(folder, absent.map(({ number }) => number), atOnce); // prettier-ignore
-    progress.note(`submitted ${absent.length} jobs to Slurm as array ${array}; their logs are in ${folder}/logs`);
+    progress.note(
+      `submitted ${counted(absent.length, "job")} to Slurm as array ${array}; their logs are in ${folder}/logs`,
+    );
   }
   const endings: Endings = new Map();
   for (let silent = 0, idle = 0; ;) {

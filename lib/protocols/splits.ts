@@ -1,6 +1,7 @@
 import type { SplitName, Targets } from "../datasets/dataset.js";
 import { stratifiedSplit } from "../datasets/split.js";
 import { expected, UserError } from "../errors.js";
+import { counted } from "../progress.js";
 import type { FeatureSource } from "../features/source.js";
 
 /** Some images of a source. */
@@ -54,7 +55,7 @@ export function planSplits(options: SplitOptions): SplitPlan {
   const how: string[] = [];
   let train: Part = { source: whole, rows: everyRow(whole) };
   const ignored = train.rows.length - labelledRows(whole).length;
-  if (ignored > 0) how.push(`${images(ignored)} to train on without a label, which teach nothing`);
+  if (ignored > 0) how.push(`${counted(ignored, "image")} to train on without a label, which teach nothing`);
   let report: Part;
   const named = splits[reportOn];
   if (named) {
@@ -129,8 +130,9 @@ export function targetsOf(targets: Targets, rows: Uint32Array): Targets {
 function judgedPart(source: FeatureSource, name: SplitName, how: string[]): Part {
   const rows = labelledRows(source);
   const left = source.size - rows.length;
-  if (rows.length === 0) throw expected("images with a label", `the ${name} split`, `${images(left)} without one`);
-  if (left > 0) how.push(`${images(left)} of ${name} without a label, which are left out`);
+  if (rows.length === 0)
+    throw expected("images with a label", `the ${name} split`, `${counted(left, "image")} without one`);
+  if (left > 0) how.push(`${counted(left, "image")} of ${name} without a label, which are left out`);
   return { source, rows };
 }
 
@@ -139,10 +141,6 @@ function labelledRows(source: FeatureSource): Uint32Array {
   const { targets } = source;
   const rows = everyRow(source);
   return targets.kind === "single" ? rows.filter((row) => targets.labels[row]! >= 0) : rows;
-}
-
-function images(count: number): string {
-  return count === 1 ? "1 image" : `${count} images`;
 }
 
 function everyRow(source: FeatureSource): Uint32Array {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 
+import { counted } from "../progress.js";
 import { accountOf, checkFrozen, checkOutside } from "./account.js";
 import { visslData } from "./data.js";
 import { visslHeads } from "./heads.js";
@@ -67,7 +68,7 @@ export async function translateVissl(options: {
   }
   return {
     settings,
-    meantFor: `${processes} ${processes === 1 ? "process" : "processes"} x ${batch.perReplica} images`,
+    meantFor: `${counted(processes, "process")} x ${batch.perReplica} images`,
     multiLabel,
     used: keys.used().map((key) => `config.${key}`),
     changesNothing: accountOf(keys, { fixed: fixedKeys, whyInert: (key) => whyInert(key, lossName) }),

@@ -1,4 +1,4 @@
-import { bytes as sizeOf } from "../progress.js";
+import { bytes as sizeOf, counted } from "../progress.js";
 import { gridLines, type Grid, type TableKind } from "../results/grid.js";
 import { isConvertible } from "./backbone.js";
 import type { ZooEntry, ZooScores } from "./entry.js";
@@ -44,6 +44,6 @@ export function scoreText(scores: ZooScores): string {
 
 function summary(entries: ZooEntry[]): string {
   const others = [...new Set(entries.filter((entry) => !isConvertible(entry)).map(({ arch }) => arch))].sort();
-  const count = `${entries.length} ${entries.length === 1 ? "checkpoint" : "checkpoints"}.`;
+  const count = `${counted(entries.length, "checkpoint")}.`;
   return others.length === 0 ? count : `${count} This version does not convert yet: ${others.join(", ")}.`;
 }
