@@ -6,6 +6,7 @@ import type { GridModel, GridOptions, GridPlan } from "../lib/protocols/cog/grid
 import type { LevelResult } from "../lib/results/levels.js";
 import { cogSettings, type CogSettings, levelsOf } from "../lib/settings/cog.js";
 import { searchedOf } from "../lib/settings/logreg.js";
+import { prepare } from "./backend.js";
 import { command, type CommandReport } from "./command.js";
 
 export const cog = command(cogSettings, async ({ launch, slurm, ...settings }, context) => {
@@ -18,8 +19,7 @@ export const cog = command(cogSettings, async ({ launch, slurm, ...settings }, c
     return reportOf(await launchGrid({ ...options, slurm, place: parseLaunch(launch) }), options);
   }
   const { planGrid, runGrid } = await import("../lib/protocols/cog/grid.js");
-  const { prepareBackend } = await import("../lib/backend/backend.js");
-  await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
+  await prepare(settings, context);
   const plan = await planGrid(options);
   if (settings.dryRun) {
     return { text: formatPlan(plan), json: { ...plan, runs: plan.runs.length, missing: plan.missing.length } };

@@ -4,6 +4,7 @@ import type { FeatureSet } from "../lib/features/feature-set.js";
 import type { LinearProtocol } from "../lib/protocols/linear/linear.js";
 import { linearSettings, type LinearSettings } from "../lib/settings/linear.js";
 import { trainingOf } from "../lib/settings/training.js";
+import { prepare } from "./backend.js";
 import { command, type CommandContext } from "./command.js";
 import { layerName, openExtraction } from "./features.js";
 import { checkLabels, tellTranslation } from "./published.js";
@@ -25,10 +26,8 @@ const withoutEffect = [
 export const evalLinear = command(linearSettings, async (given, context) => {
   const settings = await withLayerNames(given);
   tellTranslation(context);
-  const { prepareBackend } = await import("../lib/backend/backend.js");
   const { evalLinear: evaluate } = await import("../lib/protocols/linear/linear.js");
   const { formatTable } = await import("../lib/results/table.js");
-  await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
   if (settings.dryRun) return plan(settings, context);
   const features = await featuresOf(settings, context);
   try {
@@ -85,7 +84,9 @@ async function featuresOf(settings: LinearSettings, context: CommandContext): Pr
   if (areThere(settings)) {
     const { openFeatures } = await import("../lib/features/open-features.js");
     const { features: spec, testFeatures: testSpec } = settings;
-    return openFeatures({ spec, testSpec, layers: readLayers(settings).map(layerName) });
+    const features = await openFeatures({ spec, testSpec, layers: readLayers(settings).map(layerName) });
+    await prepare(settings, context);
+    return features;
   }
   const { options } = await openExtraction(imagesOf(settings), context);
   const { views } = settings;

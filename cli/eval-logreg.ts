@@ -6,10 +6,8 @@ import { openFeatureSet } from "./features.js";
 import { checkLabels } from "./published.js";
 
 export const evalLogreg = command(logregSettings, async (settings, context) => {
-  const { prepareBackend } = await import("../lib/backend/backend.js");
   const { evalLogreg: evaluate } = await import("../lib/protocols/cog/logreg.js");
   const { formatTable } = await import("../lib/results/table.js");
-  await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
   const { cogTransform } = await import("../lib/protocols/cog/transform.js");
   const features = await openFeatureSet(settings, context, cogTransform);
   try {

@@ -7,8 +7,6 @@ import { openExtraction } from "./features.js";
 
 export const extractFeatures = command(extractionSettings, async ({ launch, slurm, ...settings }, context) => {
   if (launch !== undefined) return launched(settings, { launch, slurm }, context);
-  const { prepareBackend } = await import("../lib/backend/backend.js");
-  await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
   const { shard, ...extraction } = settings;
   const opened = await openExtraction(extraction, context);
   const options = { ...opened.options, part: shard === undefined ? undefined : parsePart(shard) };

@@ -8,17 +8,23 @@ import type { LiveFeaturesOptions } from "../lib/features/live.js";
 import type { ExtractionSettings } from "../lib/settings/extraction.js";
 import type { LogregSettings } from "../lib/settings/logreg.js";
 import type { SvmSettings } from "../lib/settings/svm.js";
+import { prepare } from "./backend.js";
 import type { CommandContext } from "./command.js";
 
-/** Opens what an extraction works on, and names its settings as the library does. */
+/** Opens what an extraction works on, prepares what computes, and names its settings as the library does. */
 export async function openExtraction(
   settings: Omit<ExtractionSettings, "splits" | "dryRun"> &
     Pick<Partial<ExtractionSettings>, "splits"> & { trainTransform?: string },
-  { progress, signal }: CommandContext,
+  context: CommandContext,
 ): Promise<{ options: LiveFeaturesOptions; backbone: Backbone; dataset: Dataset }> {
-  const { loadBackbone } = await import("../lib/backbones/backbone.js");
+  const { progress, signal } = context;
+  const { readTaps } = await import("../lib/backbones/read-taps.js");
   const { openDataset } = await import("../lib/datasets/open.js");
+  // A wrong backbone is told before images are listed, and both before anything is loaded.
+  await readTaps({ dir: settings.backbone });
   const dataset = await openDataset({ spec: settings.data, progress });
+  await prepare(settings, context);
+  const { loadBackbone } = await import("../lib/backbones/backbone.js");
   const backbone = await loadBackbone({ dir: settings.backbone, computePrecision: settings.computePrecision });
   const { featuresRoot: root, imageBatchSize: batchSize, computePrecision: _, ...rest } = settings;
   return { options: { ...rest, backbone, dataset, root, batchSize, progress, signal }, backbone, dataset };
@@ -37,7 +43,9 @@ export async function openFeatureSet(
   const { backbone, data, features: spec, testFeatures: testSpec, layers } = settings;
   if (spec !== undefined) {
     const { openFeatures } = await import("../lib/features/open-features.js");
-    return openFeatures({ spec, testSpec, layers: layers.map(layerName) });
+    const features = await openFeatures({ spec, testSpec, layers: layers.map(layerName) });
+    await prepare(settings, context);
+    return features;
   }
   // The check of the settings has asked for both where there are no features.
   if (backbone === undefined || data === undefined) throw new Error("the settings' own check asks for both");

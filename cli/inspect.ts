@@ -2,6 +2,7 @@ import { z } from "zod";
 
 import { defineSettings } from "../lib/settings/definition.js";
 import { deviceField } from "../lib/settings/fields.js";
+import { prepare } from "./backend.js";
 import { command } from "./command.js";
 
 const definition = defineSettings({
@@ -44,10 +45,9 @@ const definition = defineSettings({
 });
 
 export const inspect = command(definition, async ({ write, device, inputSize, ...proposal }, { progress }) => {
-  const { prepareBackend } = await import("../lib/backend/backend.js");
   const { inspectGraphModel, writeManifest } = await import("../lib/backbones/inspect.js");
   const { formatInspection } = await import("../lib/backbones/format-inspection.js");
-  await prepareBackend({ device, warn: (line) => progress.note(line) });
+  await prepare({ device }, { progress });
   const size = inputSize && ([inputSize[0]!, inputSize[1]!] as const);
   const proposed = await inspectGraphModel({ ...proposal, inputSize: size });
   const written = write ? await writeManifest({ inspection: proposed }) : undefined;

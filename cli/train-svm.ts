@@ -21,10 +21,8 @@ const withoutEffect = [
 
 export const trainSvm = command(svmSettings, async (settings, context) => {
   tellTranslation(context);
-  const { prepareBackend } = await import("../lib/backend/backend.js");
   const { formatTable } = await import("../lib/results/table.js");
   const { layerFileName, layersOf } = await import("../lib/results/wording.js");
-  await prepareBackend({ ...settings, warn: (line) => context.progress.note(line) });
   const { svmTransform } = await import("../lib/protocols/svm/transform.js");
   const features = await openFeatureSet(settings, context, svmTransform);
   try {
