@@ -25,12 +25,38 @@ function describeSoftware(): ResultRecord["software"] {
   return { frozenEval: packageVersion(), tfjs: tf.version_core, node: process.versions.node };
 }
 
-/** What every record ends with: images that were left out, times up to now, machine and software. */
-export function provenance(options: { features: FeatureSet; startedAt: Date; trainSeconds: number }) {
-  const { features, startedAt, trainSeconds } = options;
+/** Records name their classes up to so many. */
+const mostNamed = 1000;
+
+/**
+ * What the records of all protocols have alike: what was asked for and of which features, images that were left out,
+ * times up to now, machine and software.
+ *
+ * @param options.resolved all settings as they were used.
+ * @param options.classes their names.
+ */
+export function provenance(options: {
+  protocol: ResultRecord["protocol"];
+  resolved: object;
+  features: FeatureSet;
+  classes: string[];
+  splits: ResultRecord["data"]["splits"];
+  startedAt: Date;
+  trainSeconds: number;
+}): Omit<ResultRecord, "seeds" | "selection" | "results"> {
+  const { protocol, resolved, features, classes, splits, startedAt, trainSeconds } = options;
   const { images, seconds, ...how } = features.extraction;
   const finishedAt = new Date();
   return {
+    format: 1,
+    protocol,
+    settings: JSON.parse(JSON.stringify(resolved)) as ResultRecord["settings"],
+    backbone: features.backbone,
+    data: {
+      ...features.data,
+      classes: { count: classes.length, names: classes.length <= mostNamed ? classes : undefined },
+      splits,
+    },
     badImages: { skipped: features.skipped.length, list: features.skipped },
     timings: {
       extract: seconds,

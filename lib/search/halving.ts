@@ -58,13 +58,12 @@ const rates = 3;
 /**
  * The candidates of one head that go on, rising:
  *
- * - The best.
+ * - The best, and the rate below it, as far as rates were multiplied, with its decay where that was tried.
  * - Above the rate of the lowest loss, the best of a rate that is the root of the ratio of epochs higher, and of one that
  *   is as much higher again the one of the lowest loss. For scores tell little beyond the limit of stability, where a
  *   training leaps and its loss grows with the rate, while accuracy is nearly the same at all rates; and a brief
  *   training, its rates multiplied, is beyond it where the long one is at its best.
- * - The rates above and below the best, as far as rates were multiplied, with its decay where that was tried; or the best
- *   of other rates, until there are three.
+ * - The rate above the best, likewise; or the best of other rates, until there are three.
  * - Under each of these the best whose decay is a decade off; then the others by score. Those that diverged come last, and
  *   of them those of the smallest rates first.
  *
@@ -103,20 +102,19 @@ export function promoted(options: {
     });
   };
 
-  const neighbours = (best: number): number[] => {
-    const kin = byScore.filter((other) => isKin(trial(best), trial(other)));
-    const sides = [
-      (other: number) => trial(other).lr / trial(best).lr,
-      (other: number) => trial(best).lr / trial(other).lr,
-    ];
-    return sides.flatMap((ratio) => {
-      const side = kin.filter((other) => ratio(other) > nearby && ratio(other) <= rateFactor);
-      const ofSameDecay = side.find((other) => trial(other).weightDecay === trial(best).weightDecay);
-      return ofSameDecay ?? side[0] ?? [];
+  const beside = (best: number, ratioTo: (other: number) => number): number[] => {
+    const side = byScore.filter((other) => {
+      return isKin(trial(best), trial(other)) && ratioTo(other) > nearby && ratioTo(other) <= rateFactor;
     });
+    const ofSameDecay = side.find((other) => trial(other).weightDecay === trial(best).weightDecay);
+    return ofSameDecay === undefined ? side.slice(0, 1) : [ofSameDecay];
   };
-  const limits = byLoss.slice(0, 1).flatMap(aboveLimit);
-  const first = byScore.slice(0, 1).flatMap((best) => [best, ...neighbours(best)]);
+  const below = (best: number) => beside(best, (other) => trial(best).lr / trial(other).lr);
+  const above = (best: number) => beside(best, (other) => trial(other).lr / trial(best).lr);
+
+  const best = byScore.slice(0, 1);
+  const calmest = byLoss.slice(0, 1);
+  const first = [...best, ...best.flatMap(below), ...best.flatMap(above)];
   for (const other of byScore) {
     if (first.length < rates && !first.some((one) => areOfOneRate(trial(one), trial(other)))) first.push(other);
   }
@@ -126,7 +124,17 @@ export function promoted(options: {
     );
   });
   lost.sort((a, b) => trial(a).lr - trial(b).lr);
-  return [...new Set([...first.slice(0, 1), ...limits, ...first, ...second, ...byScore, ...lost])]
+  return [
+    ...new Set([
+      ...best,
+      ...best.flatMap(below),
+      ...calmest.flatMap(aboveLimit),
+      ...first,
+      ...second,
+      ...byScore,
+      ...lost,
+    ]),
+  ]
     .slice(0, next.trials)
     .sort((a, b) => a - b);
 }

@@ -21,6 +21,13 @@ export const dataField = z
 /** Where features are that have been extracted; in words, for the fields of commands. */
 export const featurePlaces = "a feature store, npy:X,Y, svmlight:FILE, cog:DIR, or vissl:DIR";
 
+export const featuresField = z
+  .string()
+  .min(1)
+  .optional()
+  .describe(`Features that are there, instead of backbone and data: ${featurePlaces}`)
+  .meta({ placeholder: "DIR", expected: featurePlaces });
+
 export const testFeaturesField = z
   .string()
   .min(1)
@@ -51,6 +58,33 @@ export const transformField = z
     "What is done to an image, instead of what the backbone's manifest says, e.g. resize(256)|center_crop(224)|normalize(imagenet)",
   )
   .meta({ placeholder: "STEP|STEP|..." });
+
+/** @param counts what of VISSL's file counts, in words. */
+export function visslFields(counts: string) {
+  return {
+    vissl: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(`A configuration of VISSL's, as it is: its ${counts} count where no flag or setting says otherwise`)
+      .meta({ placeholder: "FILE.yaml", expected: "a file" }),
+    overrides: z
+      .array(z.string().min(1))
+      .optional()
+      .describe("With --vissl, as behind VISSL's programs: config.A.B=VALUE, +config.A.NEW=VALUE, +config/folder=file")
+      .meta({ positional: true, placeholder: "OVERRIDE...", expected: "overrides such as config.A.B=1" }),
+  };
+}
+
+/** @param folder of a run's results below its model and data. */
+export function outField(folder: string) {
+  return z
+    .string()
+    .min(1)
+    .optional()
+    .describe(`Folder of the results; runs/<title>-<arch>-<data>/${folder} where not given`)
+    .meta({ placeholder: "DIR", expected: "a folder" });
+}
 
 export const deviceField = z
   .enum(["auto", "cuda", "native", "wasm", "webgpu"] satisfies (Device | "auto")[])

@@ -10,9 +10,11 @@ import {
   extractionFields,
   featurePlaces,
   layersField,
+  outField,
   refuseBoth,
   testFeaturesField,
   transformField,
+  visslFields,
 } from "./fields.js";
 import { checkTraining, trainingFields } from "./training.js";
 
@@ -60,26 +62,8 @@ export const linearSettings = defineSettings({
       .meta({ placeholder: "STEP|STEP|..." }),
     layers: layersField,
     transform: transformField,
-    vissl: z
-      .string()
-      .min(1)
-      .optional()
-      .describe(
-        "A configuration of VISSL's, as it is: its transforms, taps, heads, loss, optimizer and schedule count where no " +
-          "flag or setting says otherwise",
-      )
-      .meta({ placeholder: "FILE.yaml", expected: "a file" }),
-    overrides: z
-      .array(z.string().min(1))
-      .optional()
-      .describe("With --vissl, as behind VISSL's programs: config.A.B=VALUE, +config.A.NEW=VALUE, +config/folder=file")
-      .meta({ positional: true, placeholder: "OVERRIDE...", expected: "overrides such as config.A.B=1" }),
-    out: z
-      .string()
-      .min(1)
-      .optional()
-      .describe("Folder of the results; runs/<title>-<arch>-<data>/linear where not given")
-      .meta({ placeholder: "DIR", expected: "a folder" }),
+    ...visslFields("transforms, taps, heads, loss, optimizer and schedule"),
+    out: outField("linear"),
     dryRun: dryRunField,
 
     ...trainingFields,

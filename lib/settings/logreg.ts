@@ -8,8 +8,9 @@ import {
   checkFeatureSource,
   dataField,
   extractionFields,
-  featurePlaces,
+  featuresField,
   layersField,
+  outField,
   testFeaturesField,
   transformField,
 } from "./fields.js";
@@ -93,24 +94,14 @@ export const logregSettings = defineSettings({
   schema: z.strictObject({
     backbone: backboneField.optional(),
     data: dataField.optional(),
-    features: z
-      .string()
-      .min(1)
-      .optional()
-      .describe(`Features that are there, instead of backbone and data: ${featurePlaces}`)
-      .meta({ placeholder: "DIR", expected: featurePlaces }),
+    features: featuresField,
     testFeatures: testFeaturesField,
     layers: layersField,
     transform: transformField.describe(
       "What is done to an image; not given, CoG's resize(224,bicubic)|center_crop(224) in the backbone's size, and the " +
         "normalization of its manifest",
     ),
-    out: z
-      .string()
-      .min(1)
-      .optional()
-      .describe("Folder of the results; runs/<title>-<arch>-<data>/eval_logreg where not given, with -N<shots>")
-      .meta({ placeholder: "DIR", expected: "a folder" }),
+    out: outField("eval_logreg[-N<shots>]"),
 
     shots: z
       .int()

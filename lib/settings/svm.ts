@@ -9,10 +9,12 @@ import {
   checkFeatureSource,
   dataField,
   extractionFields,
-  featurePlaces,
+  featuresField,
   layersField,
+  outField,
   testFeaturesField,
   transformField,
+  visslFields,
 } from "./fields.js";
 
 const group = { group: "SVMs" };
@@ -29,38 +31,15 @@ export const svmSettings = defineSettings({
   schema: z.strictObject({
     backbone: backboneField.optional(),
     data: dataField.optional(),
-    features: z
-      .string()
-      .min(1)
-      .optional()
-      .describe(`Features that are there, instead of backbone and data: ${featurePlaces}`)
-      .meta({ placeholder: "DIR", expected: featurePlaces }),
+    features: featuresField,
     testFeatures: testFeaturesField,
     layers: layersField,
     transform: transformField.describe(
       "What is done to an image; not given, VISSL's resize(256)|resize(224x224) in the backbone's size, and the " +
         "normalization of its manifest",
     ),
-    vissl: z
-      .string()
-      .min(1)
-      .optional()
-      .describe(
-        "A configuration of VISSL's, as it is: its transforms, taps and SVM settings count where no flag or setting says " +
-          "otherwise",
-      )
-      .meta({ placeholder: "FILE.yaml", expected: "a file" }),
-    overrides: z
-      .array(z.string().min(1))
-      .optional()
-      .describe("With --vissl, as behind VISSL's programs: config.A.B=VALUE, +config.A.NEW=VALUE, +config/folder=file")
-      .meta({ positional: true, placeholder: "OVERRIDE...", expected: "overrides such as config.A.B=1" }),
-    out: z
-      .string()
-      .min(1)
-      .optional()
-      .describe("Folder of the results; runs/<title>-<arch>-<data>/svm where not given")
-      .meta({ placeholder: "DIR", expected: "a folder" }),
+    ...visslFields("transforms, taps and SVM settings"),
+    out: outField("svm"),
 
     costs: z
       .array(z.number().positive())

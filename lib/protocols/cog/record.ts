@@ -18,22 +18,21 @@ export function logregRecord(options: {
   trainSeconds: number;
 }): ResultRecord {
   const { run, found, startedAt, trainSeconds } = options;
-  const { features, plan, settings } = run;
-  const { classes } = features;
+  const { features, plan, settings, resolved } = run;
   const { reportedOn } = plan.selection;
   const chose = found.some(({ fits }) => fits.some(({ selection }) => selection !== null));
   const percent = Number((100 * settings.valFraction).toFixed(2));
   const ofWhat = settings.shots === undefined || settings.asPublished ? "train" : "the drawn images";
   return {
-    format: 1,
-    protocol: logregProtocol,
-    settings: JSON.parse(JSON.stringify(run.resolved)) as ResultRecord["settings"],
-    backbone: features.backbone,
-    data: {
-      ...features.data,
-      classes: { count: classes.length, names: classes.length <= 1000 ? classes : undefined },
+    ...provenance({
+      protocol: logregProtocol,
+      resolved,
+      features,
+      classes: features.classes,
       splits: { train: found[0]!.fits[0]!.images, [reportedOn]: plan.report.rows.length, how: plan.how },
-    },
+      startedAt,
+      trainSeconds,
+    }),
     seeds: settings.seeds,
     selection: {
       on: chose ? `held-out ${percent} % of ${ofWhat}` : null,
@@ -44,7 +43,6 @@ export function logregRecord(options: {
     results: run.layers.flatMap((layer) =>
       compared(found.filter((one) => one.layer === layer).map((one) => layerResult(run, one))),
     ),
-    ...provenance({ features, startedAt, trainSeconds }),
   };
 }
 

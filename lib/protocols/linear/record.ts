@@ -88,28 +88,28 @@ export function linearRecord(options: {
   trainSeconds: number;
 }): ResultRecord {
   const { run, results, startedAt, trainSeconds } = options;
-  const { features, plan, settings, classes } = run;
-  return {
-    format: 1,
+  const { features, plan, settings, resolved, classes } = run;
+  const common = provenance({
     protocol: linearProtocol,
-    settings: JSON.parse(JSON.stringify(run.resolved)) as ResultRecord["settings"],
-    backbone: features.backbone,
-    data: {
-      ...features.data,
-      classes: { count: classes.length, names: classes.length <= 1000 ? classes : undefined },
-      splits: {
-        train: plan.train.rows.length,
-        // Where the choice and the report are on one split, there is one entry.
-        ...(plan.select ? { val: plan.select.rows.length } : {}),
-        [plan.selection.reportedOn]: plan.report.rows.length,
-        how: plan.how,
-      },
-      majorityRate: majorityRate(run),
+    resolved,
+    features,
+    classes,
+    splits: {
+      train: plan.train.rows.length,
+      // Where the choice and the report are on one split, there is one entry.
+      ...(plan.select ? { val: plan.select.rows.length } : {}),
+      [plan.selection.reportedOn]: plan.report.rows.length,
+      how: plan.how,
     },
+    startedAt,
+    trainSeconds,
+  });
+  return {
+    ...common,
+    data: { ...common.data, majorityRate: majorityRate(run) },
     seeds: settings.seeds,
     selection: { ...plan.selection, metric: run.loss.kind === "binary_cross_entropy" ? "meanAp" : "top1" },
     results,
-    ...provenance({ features, startedAt, trainSeconds }),
   };
 }
 

@@ -16,18 +16,18 @@ export function lowShotRecord(options: {
   trainSeconds: number;
 }): ResultRecord {
   const { run, found, startedAt, trainSeconds } = options;
-  const { features, plan, settings, classNames, ks } = run;
+  const { features, plan, settings, resolved, classNames, ks } = run;
   const { reportedOn } = plan.selection;
   return {
-    format: 1,
-    protocol: lowShotProtocol,
-    settings: JSON.parse(JSON.stringify(run.resolved)) as ResultRecord["settings"],
-    backbone: features.backbone,
-    data: {
-      ...features.data,
-      classes: { count: classNames.length, names: classNames.length <= 1000 ? classNames : undefined },
+    ...provenance({
+      protocol: lowShotProtocol,
+      resolved,
+      features,
+      classes: classNames,
       splits: { train: plan.train.rows.length, [reportedOn]: plan.report.rows.length, how: plan.how },
-    },
+      startedAt,
+      trainSeconds,
+    }),
     seeds: Array.from({ length: settings.samples }, (_, i) => i + 1),
     selection: { on: "folds of the drawn images", metric: "stepAp", reportedOn, selectedOnReported: false },
     results: found.flatMap(({ layer, shots }) =>
@@ -36,7 +36,6 @@ export function lowShotRecord(options: {
         return layerResult(run, layer, ofK);
       }),
     ),
-    ...provenance({ features, startedAt, trainSeconds }),
   };
 }
 

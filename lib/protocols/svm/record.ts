@@ -17,19 +17,18 @@ export function svmRecord(options: {
   trainSeconds: number;
 }): ResultRecord {
   const { run, found, startedAt, trainSeconds } = options;
-  const { features, plan, settings } = run;
-  const { classes } = features;
+  const { features, plan, settings, resolved } = run;
   const { reportedOn } = plan.selection;
   return {
-    format: 1,
-    protocol: svmProtocol,
-    settings: JSON.parse(JSON.stringify(run.resolved)) as ResultRecord["settings"],
-    backbone: features.backbone,
-    data: {
-      ...features.data,
-      classes: { count: classes.length, names: classes.length <= 1000 ? classes : undefined },
+    ...provenance({
+      protocol: svmProtocol,
+      resolved,
+      features,
+      classes: features.classes,
       splits: { train: plan.train.rows.length, [reportedOn]: plan.report.rows.length, how: plan.how },
-    },
+      startedAt,
+      trainSeconds,
+    }),
     // Nothing but the division of data without splits is drawn.
     seeds: [settings.splitSeed],
     selection: {
@@ -39,7 +38,6 @@ export function svmRecord(options: {
       selectedOnReported: false,
     },
     results: found.map((layer) => layerResult(run, layer)),
-    ...provenance({ features, startedAt, trainSeconds }),
   };
 }
 
