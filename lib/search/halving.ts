@@ -52,20 +52,24 @@ export async function halve({ heads, candidates, rungs, evaluate }: HalvingOptio
 /** Learning rates whose ratio is below this are nearly one. */
 const nearby = 1.5;
 
-/** Rates of which the best goes on before any other of theirs. */
-const rates = 3;
+/** Rates of which one goes on before any other of theirs. */
+const leastRates = 3;
+
+/** Of the best score: what a rate beyond the limit of stability reaches at least, if it may be the best in the end. */
+const leaping = 1 / 2;
 
 /**
  * The candidates of one head that go on, rising:
  *
- * - The best, and the rate below it, as far as rates were multiplied, with its decay where that was tried.
+ * - The best of all, of a rate below it and of a rate above it, as far as rates were multiplied.
  * - Above the rate of the lowest loss, the best of a rate that is the root of the ratio of epochs higher, and of one that
  *   is as much higher again the one of the lowest loss. For scores tell little beyond the limit of stability, where a
- *   training leaps and its loss grows with the rate, while accuracy is nearly the same at all rates; and a brief
+ *   training leaps and its loss grows with the rate while accuracy is nearly the same at all rates; and a brief
  *   training, its rates multiplied, is beyond it where the long one is at its best.
- * - The rate above the best, likewise; or the best of other rates, until there are three.
- * - Under each of these the best whose decay is a decade off; then the others by score. Those that diverged come last, and
- *   of them those of the smallest rates first.
+ * - The best of other rates, until there are three rates; under each of these the best whose decay is a decade off; then
+ *   the others by score. Those that diverged come last, and of them those of the smallest rates first.
+ *
+ * Measured on 24 sets; the three highest scores of different rates lose up to 5 points on some of them.
  *
  * @param options.before the rung of these scores.
  */
@@ -76,7 +80,6 @@ export function promoted(options: {
   next: Rung;
 }): number[] {
   const { scores, candidates, before, next } = options;
-  const { rateFactor } = before;
   const all = [...scores].sort(([a], [b]) => a - b);
   const sound = all.filter(([, { diverged, loss }]) => !diverged && Number.isFinite(loss));
   const lost = all.filter((each) => !sound.includes(each)).map(([candidate]) => candidate);
@@ -85,38 +88,36 @@ export function promoted(options: {
   const byScore = order((a, b) => b.score - a.score || a.loss - b.loss);
   const byLoss = order((a, b) => a.loss - b.loss || b.score - a.score);
   const trial = (candidate: number) => candidates[candidate]!;
+  const scoreOf = (candidate: number) => scores.get(candidate)!.score;
 
-  const aboveLimit = (calm: number): number[] => {
-    const step = Math.sqrt(next.epochs / before.epochs);
-    const distance = (candidate: number, lr: number) => Math.abs(Math.log(trial(candidate).lr / lr));
-    let from = calm;
-    return [byScore, byLoss].flatMap((sorted) => {
-      const wanted = trial(from).lr * step;
+  const beside = (best: number): number[] => {
+    const kin = byScore.filter((other) => isKin(trial(best), trial(other)));
+    const within = (ratio: number) => ratio > nearby && ratio <= before.rateFactor;
+    const below = kin.find((other) => within(trial(best).lr / trial(other).lr));
+    const above = kin.find((other) => within(trial(other).lr / trial(best).lr));
+    return [below, above].filter((one) => one !== undefined);
+  };
+  const step = Math.sqrt(next.epochs / before.epochs);
+  const aboveLimit = (calmest: number): number[] => {
+    let from = calmest;
+    const found = [byScore, byLoss].flatMap((sorted) => {
+      const distance = (candidate: number) => Math.abs(Math.log(trial(candidate).lr / trial(from).lr / step));
       const above = sorted.filter(
-        (other) => isKin(trial(calm), trial(other)) && trial(other).lr > nearby * trial(from).lr,
+        (other) => isKin(trial(from), trial(other)) && trial(other).lr > nearby * trial(from).lr,
       );
-      if (step <= nearby || above.length === 0) return [];
-      const nearest = above.reduce((a, b) => (distance(b, wanted) < distance(a, wanted) ? b : a));
+      if (above.length === 0) return [];
+      const nearest = above.reduce((a, b) => (distance(b) < distance(a) ? b : a));
       from = above.find((other) => areOfOneRate(trial(nearest), trial(other)))!;
       return from;
     });
+    return found.filter((one) => scoreOf(one) >= leaping * scoreOf(byScore[0]!));
   };
 
-  const beside = (best: number, ratioTo: (other: number) => number): number[] => {
-    const side = byScore.filter((other) => {
-      return isKin(trial(best), trial(other)) && ratioTo(other) > nearby && ratioTo(other) <= rateFactor;
-    });
-    const ofSameDecay = side.find((other) => trial(other).weightDecay === trial(best).weightDecay);
-    return ofSameDecay === undefined ? side.slice(0, 1) : [ofSameDecay];
-  };
-  const below = (best: number) => beside(best, (other) => trial(best).lr / trial(other).lr);
-  const above = (best: number) => beside(best, (other) => trial(other).lr / trial(best).lr);
-
-  const best = byScore.slice(0, 1);
-  const calmest = byLoss.slice(0, 1);
-  const first = [...best, ...best.flatMap(below), ...best.flatMap(above)];
+  const first = byScore.slice(0, 1).flatMap((best) => [best, ...beside(best)]);
+  if (step > nearby) first.push(...byLoss.slice(0, 1).flatMap(aboveLimit));
   for (const other of byScore) {
-    if (first.length < rates && !first.some((one) => areOfOneRate(trial(one), trial(other)))) first.push(other);
+    const rates = first.filter((one, i) => !first.slice(0, i).some((same) => areOfOneRate(trial(same), trial(one))));
+    if (rates.length < leastRates && !rates.some((one) => areOfOneRate(trial(one), trial(other)))) first.push(other);
   }
   const second = first.flatMap((one) => {
     return (
@@ -124,19 +125,7 @@ export function promoted(options: {
     );
   });
   lost.sort((a, b) => trial(a).lr - trial(b).lr);
-  return [
-    ...new Set([
-      ...best,
-      ...best.flatMap(below),
-      ...calmest.flatMap(aboveLimit),
-      ...first,
-      ...second,
-      ...byScore,
-      ...lost,
-    ]),
-  ]
-    .slice(0, next.trials)
-    .sort((a, b) => a - b);
+  return [...new Set([...first, ...second, ...byScore, ...lost])].slice(0, next.trials).sort((a, b) => a - b);
 }
 
 /** *Kin* are candidates that differ in learning rate and weight decay alone. */
