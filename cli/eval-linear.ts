@@ -4,9 +4,8 @@ import type { FeatureSet } from "../lib/features/feature-set.js";
 import type { LinearProtocol } from "../lib/protocols/linear/linear.js";
 import { linearSettings, type LinearSettings } from "../lib/settings/linear.js";
 import { trainingOf } from "../lib/settings/training.js";
-import { prepare } from "./backend.js";
 import { command, type CommandContext } from "./command.js";
-import { layerName, openExtraction } from "./features.js";
+import { openExtraction, openStored } from "./features.js";
 import { checkLabels, tellTranslation } from "./published.js";
 
 /** Settings that say where things are or how the work is done, and change no number: not part of the configuration. */
@@ -81,13 +80,7 @@ async function withLayerNames(settings: LinearSettings): Promise<LinearSettings>
 }
 
 async function featuresOf(settings: LinearSettings, context: CommandContext): Promise<FeatureSet> {
-  if (areThere(settings)) {
-    const { openFeatures } = await import("../lib/features/open-features.js");
-    const { features: spec, testFeatures: testSpec } = settings;
-    const features = await openFeatures({ spec, testSpec, layers: readLayers(settings).map(layerName) });
-    await prepare(settings, context);
-    return features;
-  }
+  if (areThere(settings)) return openStored({ ...settings, layers: readLayers(settings) }, context);
   const { options } = await openExtraction(imagesOf(settings), context);
   const { views } = settings;
   if (settings.features === "live" || views !== undefined) {

@@ -40,13 +40,8 @@ export async function openFeatureSet(
   context: CommandContext,
   transformOf: (manifest: BackboneManifest) => string,
 ): Promise<FeatureSet> {
-  const { backbone, data, features: spec, testFeatures: testSpec, layers } = settings;
-  if (spec !== undefined) {
-    const { openFeatures } = await import("../lib/features/open-features.js");
-    const features = await openFeatures({ spec, testSpec, layers: layers.map(layerName) });
-    await prepare(settings, context);
-    return features;
-  }
+  const { backbone, data, features } = settings;
+  if (features !== undefined) return openStored({ ...settings, features }, context);
   // The check of the settings has asked for both where there are no features.
   if (backbone === undefined || data === undefined) throw new Error("the settings' own check asks for both");
   const { extractFeatures } = await import("../lib/features/extract.js");
@@ -54,8 +49,25 @@ export async function openFeatureSet(
   return extractFeatures({ ...options, transform: settings.transform ?? transformOf(opened.manifest) });
 }
 
+/** Features that are there. What computes is prepared when they are known to be. */
+export async function openStored(
+  settings: Pick<SvmSettings, "testFeatures" | "layers" | "device" | "threads"> & { features: string },
+  context: CommandContext,
+): Promise<FeatureSet> {
+  const { openFeatures } = await import("../lib/features/open-features.js");
+  const { features: spec, testFeatures: testSpec, layers } = settings;
+  const features = await openFeatures({ spec, testSpec, layers: layers.map(layerName) });
+  try {
+    await prepare(settings, context);
+  } catch (error) {
+    await features.close();
+    throw error;
+  }
+  return features;
+}
+
 /** Of features that are there only layers are named. */
-export function layerName(layer: LayerEntry): string {
+function layerName(layer: LayerEntry): string {
   if (typeof layer === "string") return layer;
   throw expected("names of layers", "--layers with --features", layer, "Stored features are pooled already.");
 }

@@ -7,9 +7,9 @@ import type { Random } from "../random.js";
  * the cube.
  *
  * Where points are dense, kernels are narrow: a standard deviation is the larger of the distances to the two neighbours
- * in that dimension. The outermost points have one neighbour; a single point has the walls. It is at least 1/(points +
- * 2) (the "magic clip"), or 1/100 where that is more, and at most 1. The latest 25 points weigh 1, as the prior does;
- * the older ones the less the older they are.
+ * in that dimension. The outermost points have one neighbour; a single point has the walls. It is at least
+ * 1/(points + 2) (the "magic clip"), or 1/100 where that is more, and at most 1. The latest 25 points weigh 1, as the
+ * prior does; the older ones the less the older they are.
  *
  * Source: Bergstra et al., Algorithms for Hyper-Parameter Optimization (2011), with the widths and weights of Optuna
  * 5.0 (`optuna/samplers/_tpe/parzen_estimator.py`). Optuna's multivariate estimators up to 4 had one width for all
